@@ -9,7 +9,6 @@ A missing program fails the test with the name of the package; nothing is skippe
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pwd
 import secrets
@@ -28,7 +27,6 @@ from urllib.parse import quote
 import pytest
 
 START_SECONDS = 30
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -126,11 +124,12 @@ def redis_server() -> Iterator[RedisServer]:
         settings = folder / "redis.conf"
         settings.touch(mode=0o600)
         settings.write_text(
-            f"bind {server.host}\nport {server.port}\nunixsocket {server.socket}\nrequirepass {server.password}\n"
-            f'dir {folder}\nsave ""\nmaxmemory 64mb\n',
+            f'bind {server.host}\nport {server.port}\nunixsocket {server.socket}\nrequirepass {server.password}\ndir {folder}\nsave ""\nmaxmemory 64mb\n',
             encoding="utf-8",
         )
-        with _running([program, str(settings)], folder / "server.log", signal.SIGTERM, None, lambda: server.socket.exists() and server.command("PING") == "PONG"):
+        with _running(
+            [program, str(settings)], folder / "server.log", signal.SIGTERM, None, lambda: server.socket.exists() and server.command("PING") == "PONG"
+        ):
             yield server
 
 
@@ -179,12 +178,12 @@ class _running:
         self.log, self.stop, self.ready = log, stop, ready
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                argv,
+                # The kernel ends the server when a killed test session no longer can.
+                ["setpriv", "--pdeathsig", stop.name, *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=log.parent,
-                preexec_fn=lambda: _end_with_parent(stop),
                 **_identity(account),
             )
 
@@ -193,7 +192,7 @@ class _running:
         while not self.ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.__exit__()
-                pytest.fail(f"{self.process.args} did not start: {self.log.read_text(errors='replace')[-2000:]}")
+                pytest.fail(f"{self.log.parent.name} did not start: {self.log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)
 
     def __exit__(self, *_ignored: object) -> None:
@@ -204,11 +203,6 @@ class _running:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-
-
-def _end_with_parent(stop: signal.Signals) -> None:
-    """Have the kernel end the server when a killed test session cannot."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(stop))
 
 
 def _identity(account: pwd.struct_passwd | None) -> dict[str, Any]:
