@@ -1,0 +1,199 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one gateway for commands: argv lists, time limits, secrets by environment, other users and containers."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import (
+    CommandFailed,
+    MissingProgram,
+    RunbookError,
+)
+
+PACKAGES = {
+    "age": "age", "bash": "bash", "gzip": "gzip", "mariadb": "mariadb-client", "pg_dump": "postgresql-client",
+    "pg_restore": "postgresql-client", "psql": "postgresql-client", "redis-cli": "redis-tools", "setpriv": "util-linux",
+    "sqlite3": "sqlite3", "sudo": "sudo", "systemctl": "systemd", "tar": "tar", "timeout": "coreutils", "zstd": "zstd",
+}  # fmt: skip
+_STATUS_MARK = "pipeline-status:"
+
+
+class Completed(t.NamedTuple):
+    """What a program left: exit status (that of the first failed part of a pipeline) and its output as text."""
+
+    rc: int
+    stdout: str
+    stderr: str
+
+
+class Target(t.NamedTuple):
+    """Where and as whom a program runs: as the module's user, as `run_as`, or inside `container`."""
+
+    run_as: str | None = None
+    container: str | None = None
+
+
+HERE = Target()
+
+
+class Commands:
+    """Runs programs through the `run_command` of an AnsibleModule. Safe to use from several threads."""
+
+    def __init__(self, run_command: t.Callable[..., tuple[int, str, str]]) -> None:
+        self._run_command = run_command
+
+    def run(
+        self,
+        argv: t.Sequence[str],
+        *,
+        target: Target = HERE,
+        secrets: t.Mapping[str, str] | None = None,
+        environment: t.Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        data: str | None = None,
+        check: bool = True,
+    ) -> Completed:
+        """Run one program.
+
+        `secrets` go into the environment only and are blotted out of the output; `timeout` is in seconds. With `check`
+        another status than 0 raises `CommandFailed`.
+        """
+        return self._execute([argv], target, secrets, environment, timeout, data, check)
+
+    def pipeline(
+        self,
+        stages: t.Sequence[t.Sequence[str]],
+        *,
+        target: Target = HERE,
+        secrets: t.Mapping[str, str] | None = None,
+        environment: t.Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Completed:
+        """Run programs joined by pipes; every exit status is checked. Only the first runs at `target`."""
+        return self._execute(stages, target, secrets, environment, timeout, None, True)
+
+    def _execute(
+        self,
+        stages: t.Sequence[t.Sequence[str]],
+        target: Target,
+        secrets: t.Mapping[str, str] | None,
+        environment: t.Mapping[str, str] | None,
+        timeout: float | None,
+        data: str | None,
+        check: bool,
+    ) -> Completed:
+        hidden = dict(secrets or {})
+        env = {"LC_ALL": "C.UTF-8", **_home(target), **(environment or {}), **hidden}
+        first = _placed(list(stages[0]), target, [*(environment or {}), *hidden])
+        for later in stages[1:]:
+            require(later[0])
+        argv = first if len(stages) == 1 else _joined([first, *[list(stage) for stage in stages[1:]]])
+        if timeout is not None:
+            argv = [require("timeout"), "--kill-after=5", f"{timeout:g}", *argv]
+        try:
+            rc, stdout, stderr = self._run_command(
+                argv, environ_update=env, data=data, binary_data=True, expand_user_and_vars=False,
+                errors="surrogate_then_replace", handle_exceptions=False,
+            )  # fmt: skip
+        except OSError as error:
+            raise RunbookError(f"{stages[0][0]}: cannot be started: {error.strerror}") from error
+        result = Completed(rc, _blot(stdout, hidden.values()), _blot(stderr, hidden.values()))
+        program = " | ".join(stage[0] for stage in stages)
+        if len(stages) > 1:
+            result, program = _first_failure(result, stages)
+        if check and result.rc != 0:
+            raise CommandFailed(program, result.rc, result.stderr, timeout)
+        return result
+
+
+def require(program: str) -> str:
+    """The path of `program`; `MissingProgram` names the package that brings it."""
+    path = shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
+    if path is None:
+        raise MissingProgram(program, PACKAGES.get(program, program))
+    return path
+
+
+def _placed(argv: list[str], target: Target, names: t.Sequence[str]) -> list[str]:
+    """Prefix `argv` so that it runs at `target`; `names` are the variables that must get there."""
+    if target.container:
+        runtime = "podman" if shutil.which("podman") else "docker"
+        passed = [part for name in names for part in ("--env", name)]
+        user = ["--user", target.run_as] if target.run_as else []
+        return [require(runtime), "exec", "--interactive", *passed, *user, target.container, *argv]
+    path = require(argv[0])
+    if target.run_as is None or target.run_as == pwd.getpwuid(os.geteuid()).pw_name:
+        return [path, *argv[1:]]
+    if os.geteuid() == 0:
+        groups = [f"--reuid={target.run_as}", f"--regid={_account(target.run_as).pw_gid}", "--init-groups"]
+        return [require("setpriv"), *groups, "--", path, *argv[1:]]
+    keep = [f"--preserve-env={','.join(names)}"] if names else []
+    return [require("sudo"), "--non-interactive", *keep, f"--user={target.run_as}", "--", path, *argv[1:]]
+
+
+def _account(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError as error:
+        raise RunbookError(f"run_as: no user {name!r} on this host. Create it, or name another.") from error
+
+
+def _home(target: Target) -> dict[str, str]:
+    """setpriv keeps HOME; clients would look for their files in a folder that is not theirs."""
+    if target.run_as and not target.container:
+        return {"HOME": _account(target.run_as).pw_dir}
+    return {}
+
+
+def _joined(stages: list[list[str]]) -> list[str]:
+    """A pipeline as one argv.
+
+    bash gets a text that depends on nothing but the number of programs; the programs are positional parameters, so no
+    part of them is ever read as shell.
+    """
+    parts, offset = [], len(stages) + 1
+    for number in range(1, len(stages) + 1):
+        parts.append(f'"${{@:{offset if number == 1 else "o" + str(number)}:${number}}}"')
+    sums = [
+        f"o{number}=$((" + "+".join([str(offset), *[f"${n}" for n in range(1, number)]]) + "))"
+        for number in range(2, len(stages) + 1)
+    ]
+    script = f'{"; ".join(sums)}; {" | ".join(parts)}; echo "{_STATUS_MARK}${{PIPESTATUS[*]}}" >&2'
+    return [
+        require("bash"),
+        "-c",
+        script,
+        "pipeline",
+        *[str(len(stage)) for stage in stages],
+        *[part for stage in stages for part in stage],
+    ]
+
+
+def _first_failure(result: Completed, stages: t.Sequence[t.Sequence[str]]) -> tuple[Completed, str]:
+    """Take the mark off the error output; the program to blame is the last one that failed on its own account.
+
+    A writer whose reader died ends by SIGPIPE (141): that is the reader's failure, not its own.
+    """
+    text, mark, statuses = result.stderr.rpartition(_STATUS_MARK)
+    if not mark:
+        return result, " | ".join(stage[0] for stage in stages)
+    codes = [int(code) for code in statuses.split()]
+    own = [index for index, code in enumerate(codes) if code not in (0, 141)]
+    broken = own or [index for index, code in enumerate(codes) if code]
+    if not broken:
+        return Completed(0, result.stdout, text), ""
+    return Completed(codes[broken[0]], result.stdout, text), stages[broken[0]][0]
+
+
+def _blot(text: str, secrets: t.Iterable[str]) -> str:
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "********")
+    return text

@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Locks that die with their owner: flock(2) on a file of the state folder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core import files
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import Busy
+
+
+@contextlib.contextmanager
+def hold(directory: str, name: str, wait: float = 0.0) -> t.Iterator[None]:
+    """Hold the lock `name` in `directory` while the block runs.
+
+    Waits up to `wait` seconds, then raises `Busy` with the owner's process id. The kernel lets go of the lock when the
+    owner ends in any way; the file stays, for removing it would let two owners in.
+    """
+    files.make_directory(directory)
+    path = os.path.join(directory, f"{name}.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        _acquire(descriptor, path, time.monotonic() + wait)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, path: str, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline:
+                owner = os.pread(descriptor, 32, 0).decode(errors="replace") or "unknown"
+                raise Busy(
+                    f"{path}: another run holds this lock (process {owner}). Wait until it has ended."
+                ) from error
+            time.sleep(0.1)
