@@ -49,7 +49,7 @@ class PostgresqlServer:
         return f"{driver}://{self.user}:{quote(self.password)}@{self.host}:{self.port}/{database}"
 
     def psql(self, sql: str, database: str = "postgres") -> str:
-        """Run `sql` through the socket and return unaligned rows; raises CalledProcessError with the server's message."""
+        """Run `sql` through the socket and return unaligned rows; raises CalledProcessError."""
         argv = [str(self.bindir / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.socket_dir)]
         argv += ["-p", str(self.port), "-U", self.user, "-d", database, "-c", sql]
         return subprocess.run(argv, check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
@@ -85,14 +85,24 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
     bindir = _postgresql_bindir()
     # postgres refuses to run as root, and pytest's own temporary folders are closed to any other user.
     account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
-    with _folder("sre-runbooks-postgresql-", account) as folder:
+    with _Folder("sre-runbooks-postgresql-", account) as folder:
         password = secrets.token_urlsafe(24)
         password_file = folder / "password"
         password_file.write_text(password, encoding="utf-8")
         password_file.chmod(0o600)
         _give(password_file, account)
         data, log = folder / "data", folder / "server.log"
-        initdb = [str(bindir / "initdb"), "-D", str(data), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+        initdb = [
+            str(bindir / "initdb"),
+            "-D",
+            str(data),
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ]
         initdb += ["--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password_file}"]
         made = subprocess.run(initdb, text=True, capture_output=True, check=False, cwd=folder, **_identity(account))
         if made.returncode != 0:
@@ -103,7 +113,7 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
         # fsync is off because this cluster never outlives its session.
         argv += ["-c", f"unix_socket_directories={folder}", "-c", "fsync=off", "-c", "max_connections=100"]
         ready = [str(bindir / "pg_isready"), "-q", "-h", str(folder), "-p", str(port)]
-        with _running(argv, log, signal.SIGINT, account, lambda: _succeeds(ready)):
+        with _Running(argv, log, signal.SIGINT, account, lambda: _succeeds(ready)):
             yield server
 
 
@@ -119,16 +129,28 @@ def postgresql_database(postgresql_server: PostgresqlServer) -> Iterator[str]:
 def redis_server() -> Iterator[RedisServer]:
     """A Redis server of the whole session, with a password, in a temporary folder."""
     program = _program("redis-server", "redis-server")
-    with _folder("sre-runbooks-redis-", None) as folder:
-        server = RedisServer("127.0.0.1", free_port(), secrets.token_urlsafe(24), folder / "redis.sock", folder, _program("redis-cli", "redis-tools"))
+    with _Folder("sre-runbooks-redis-", None) as folder:
+        server = RedisServer(
+            "127.0.0.1",
+            free_port(),
+            secrets.token_urlsafe(24),
+            folder / "redis.sock",
+            folder,
+            _program("redis-cli", "redis-tools"),
+        )
         settings = folder / "redis.conf"
         settings.touch(mode=0o600)
         settings.write_text(
-            f'bind {server.host}\nport {server.port}\nunixsocket {server.socket}\nrequirepass {server.password}\ndir {folder}\nsave ""\nmaxmemory 64mb\n',
+            f"bind {server.host}\nport {server.port}\nunixsocket {server.socket}\nrequirepass {server.password}\n"
+            f'dir {folder}\nsave ""\nmaxmemory 64mb\n',
             encoding="utf-8",
         )
-        with _running(
-            [program, str(settings)], folder / "server.log", signal.SIGTERM, None, lambda: server.socket.exists() and server.command("PING") == "PONG"
+        with _Running(
+            [program, str(settings)],
+            folder / "server.log",
+            signal.SIGTERM,
+            None,
+            lambda: server.socket.exists() and server.command("PING") == "PONG",
         ):
             yield server
 
@@ -154,8 +176,8 @@ def _program(name: str, package: str) -> str:
     return found
 
 
-class _folder:
-    """A short-named temporary folder (socket paths are limited to 107 bytes), given to `account`, removed at the end."""
+class _Folder:
+    """A temporary folder with a short name (socket paths end at 107 bytes), given to `account`, removed at the end."""
 
     def __init__(self, prefix: str, account: pwd.struct_passwd | None) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
@@ -171,10 +193,17 @@ class _folder:
         shutil.rmtree(self.path)
 
 
-class _running:
+class _Running:
     """A server as a child process: waits until `ready`, and ends exactly this process in the end."""
 
-    def __init__(self, argv: list[str], log: Path, stop: signal.Signals, account: pwd.struct_passwd | None, ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        argv: list[str],
+        log: Path,
+        stop: signal.Signals,
+        account: pwd.struct_passwd | None,
+        ready: Callable[[], bool],
+    ) -> None:
         self.log, self.stop, self.ready = log, stop, ready
         with log.open("wb") as output:
             self.process = subprocess.Popen(

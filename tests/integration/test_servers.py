@@ -13,8 +13,21 @@ import subprocess
 def test_postgresql_trusts_the_socket_and_asks_for_a_password_on_tcp(postgresql_server, postgresql_database):
     server = postgresql_server
     assert server.psql("SELECT current_database()", postgresql_database) == postgresql_database
-    argv = [str(server.bindir / "psql"), "-XAtqw", "-h", server.host, "-p", str(server.port), "-U", server.user, "-c", "SELECT 1"]
-    right = subprocess.run(argv, env={**os.environ, "PGPASSWORD": server.password}, capture_output=True, text=True, check=False)
+    argv = [
+        str(server.bindir / "psql"),
+        "-XAtqw",
+        "-h",
+        server.host,
+        "-p",
+        str(server.port),
+        "-U",
+        server.user,
+        "-c",
+        "SELECT 1",
+    ]
+    right = subprocess.run(
+        argv, env={**os.environ, "PGPASSWORD": server.password}, capture_output=True, text=True, check=False
+    )
     wrong = subprocess.run(argv, env={**os.environ, "PGPASSWORD": "wrong"}, capture_output=True, text=True, check=False)
     assert right.stdout.strip() == "1"
     assert "password authentication failed" in wrong.stderr
