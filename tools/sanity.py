@@ -39,7 +39,10 @@ def copy_checkout(target: Path) -> None:
     """Make `target` a git checkout of the files that are tracked or would be: new ones too, ignored ones not."""
     shutil.rmtree(target, ignore_errors=True)
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
     )
     for name in filter(None, os.fsdecode(listed.stdout).split("\0")):
         source = ROOT / name
@@ -65,7 +68,17 @@ def provide_pip(home: Path) -> None:
     script = home / ".ansible" / "test" / "cache" / f"get_pip_{version.replace('.', '_')}.py"
     wheel = WORK / "wheels" / f"pip-{version}-py3-none-any.whl"
     if not wheel.exists():
-        download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(wheel.parent), f"pip=={version}"]
+        download = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "-d",
+            str(wheel.parent),
+            f"pip=={version}",
+        ]
         subprocess.run(download, check=True)
     script.parent.mkdir(parents=True, exist_ok=True)
     script.write_text(PIP_SHIM.format(wheel=str(wheel)), encoding="utf-8")
@@ -76,7 +89,9 @@ def link_pythons(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for minor in range(9, 15):
-        found = subprocess.run(["tools/find-python", f"3.{minor}"], cwd=ROOT, check=False, capture_output=True, text=True)
+        found = subprocess.run(
+            ["tools/find-python", f"3.{minor}"], cwd=ROOT, check=False, capture_output=True, text=True
+        )
         if found.returncode == 0:
             (folder / f"python3.{minor}").symlink_to(found.stdout.strip())
 
