@@ -1,0 +1,79 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Row L5: what is old is gone, what is new is there, what must not be touched was not."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import testinfra
+
+# Days after which the policies of the scenario delete a rotated log.
+KEPT_DAYS = {"resources1": ("feature11", 30), "models1": ("ghosteam", 7)}
+
+
+@pytest.fixture(params=sorted(KEPT_DAYS))
+def place(request: pytest.FixtureRequest) -> tuple[Any, str, int]:
+    name, days = KEPT_DAYS[request.param]
+    return testinfra.get_host(f"ansible://{request.param}"), name, days
+
+
+def rotated(host: Any, name: str) -> set[str]:
+    return set(host.check_output(f"cd /var/log/{name} && ls -1 --quoting-style=literal --hide-control-chars").splitlines())
+
+
+def day(age: int) -> str:
+    return f"{datetime.now() - timedelta(days=age):%Y-%m-%d}"
+
+
+def test_old_logs_are_gone(place: tuple[Any, str, int]) -> None:
+    host, name, days = place
+    left = rotated(host, name)
+    gone = {f"{name}.log.{day(age)}{suffix}" for age in range(days + 1, 46) for suffix in ("", ".gz", ".zst")}
+    assert left & gone == set()
+
+
+def test_new_logs_are_there(place: tuple[Any, str, int]) -> None:
+    host, name, days = place
+    left = rotated(host, name)
+    for age in range(1, days - 1):
+        assert {f"{name}.log.{day(age)}{suffix}" for suffix in ("", ".gz", ".zst")} & left, f"the log of {age} days ago"
+    assert f"{name}.log" in left
+
+
+def test_compressed_logs_lost_no_line() -> None:
+    host = testinfra.get_host("ansible://resources1")
+    host.run_expect([1], f"ls /var/log/feature11/feature11.log.{day(20)} 2>/dev/null && exit 0 || exit 1")
+    text = host.check_output(f"cd /var/log/feature11 && (zstd -dc feature11.log.{day(20)}.zst || gzip -dc feature11.log.{day(20)}.gz) 2>/dev/null")
+    assert len(text.splitlines()) == 24
+    assert text.startswith(f"{day(20)} 00:00:00,000 - feature11 - INFO")
+
+
+def test_undecodable_name_was_cleaned_as_any_other(place: tuple[Any, str, int]) -> None:
+    host, name, _days = place
+    assert host.check_output(f"cd /var/log/{name} && ls -1 | grep -ac '^r.sum..log' || true") == "0"
+
+
+def test_nothing_was_touched_through_links(place: tuple[Any, str, int]) -> None:
+    host, name, _days = place
+    assert host.file("/srv/precious/figures.log").content_string == "precious\n"
+    for link in ("linked_folder.log", "linked_file.log"):
+        assert host.file(f"/var/log/{name}/{link}").is_symlink
+    assert host.file(f"/var/log/{name}/hard_linked.log.9").content_string == "precious\n"
+
+
+def test_files_of_other_names_stay(place: tuple[Any, str, int]) -> None:
+    host, name, _days = place
+    assert host.file(f"/var/log/{name}/notes.txt").exists
+
+
+def test_the_service_still_writes_its_log(place: tuple[Any, str, int]) -> None:
+    host, name, _days = place
+    port = {"feature11": 8000, "ghosteam": 8081}[name]
+    log = f"/var/log/{name}/{name}_access.log"
+    before = host.file(log).size
+    host.check_output(f"python3 -c \"import urllib.request as u; u.urlopen('http://127.0.0.1:{port}/health').read()\"")
+    assert host.file(log).size > before
