@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A small HTTP service that stands for the four systems in the lab and in the demo; a test fixture, no part of the product."""
+"""A small HTTP service that stands for the four systems in lab and demo: a test fixture, no part of the product."""
 
 from __future__ import annotations
 

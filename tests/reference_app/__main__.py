@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from waitress import create_server
+from waitress import create_server  # type: ignore[import-untyped]
 
 from . import __version__
 from .access import Access

@@ -176,8 +176,9 @@ def fall_sick() -> ResponseReturnValue:
     for name, value in body.items():
         if isinstance(value, _NUMBER) and not 0 <= value <= _LIMITS.get(name, 10**9):
             raise RefusalError("VAL_001", f"{name} is not between 0 and {_LIMITS.get(name, 10**9)}")
-    _apply(body)
+    # First the record: with the database gone, nothing could be written down about it.
     services.access.record("sick", ", ".join(sorted(body)))
+    _apply(body)
     return jsonify(services.state.sickness.report())
 
 
@@ -195,7 +196,7 @@ def _apply(body: dict[str, Any]) -> None:
 @blueprint.delete("/admin/sick")
 @requires("ADMIN")
 def recover() -> ResponseReturnValue:
-    # First the recovery: with the database gone, nothing could be written down about it.
+    # Here the recovery goes first, for the same reason.
     services.state.sickness.recover()
     services.access.record("recover", g.actor)
     return jsonify(services.state.sickness.report())

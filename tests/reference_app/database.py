@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ class Database:
     """The engine and the queries that more than one end point needs; every method raises SQLAlchemyError."""
 
     def __init__(self, url: str) -> None:
-        self.down = False
+        self.is_down: Callable[[], bool] = lambda: False
         parsed = _with_driver(url)
         options: dict[str, Any] = {"future": True}
         if parsed.get_backend_name() == "sqlite":
@@ -113,7 +114,7 @@ class Database:
 
     def begin(self) -> Any:
         """Return a context manager that yields a connection in a transaction."""
-        if self.down:
+        if self.is_down():
             raise DatabaseDownError("the database does not answer")
         return self.engine.begin()
 

@@ -112,9 +112,9 @@ def _allocations(chance: random.Random, tasks: int, workers: int, moment: dateti
             rows.append(_allocation(number, 1 + number % workers, day, float(chance.randint(2, 8))))
     allocated = [number for number in range(1, tasks + 1) if number % 10] or [1]
     for worker in range(1, workers + 1):
-        for day in range(5):
-            task = allocated[(worker * 5 + day) % len(allocated)]
-            rows.append(_allocation(task, worker, today - timedelta(days=day), DAILY_HOURS))
+        for age in range(5):
+            task = allocated[(worker * 5 + age) % len(allocated)]
+            rows.append(_allocation(task, worker, today - timedelta(days=age), DAILY_HOURS))
     return rows
 
 

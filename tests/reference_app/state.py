@@ -31,7 +31,7 @@ CACHE_SIZE = 100
 
 @dataclass
 class Sickness:
-    """What is wrong on purpose. `metrics` replaces business metrics by name; `stale_sync_seconds` is the age pretended."""
+    """What is wrong on purpose. `metrics` replaces business metrics by name, `stale_sync_seconds` adds to the age."""
 
     latency_seconds: float = 0.0
     error_rate: float = 0.0
@@ -56,7 +56,7 @@ class Sickness:
             return False
 
     def hold_memory(self, mebibytes: int) -> None:
-        """Hold so much memory: mapped, so that all of it goes back, and written to, or the kernel would not count it."""
+        """Hold so much memory: mapped, so that all of it goes back; written to, or the kernel would not count it."""
         if self.ballast is not None:
             self.ballast.close()
             self.ballast = None
@@ -137,6 +137,7 @@ class State:
         self.port = settings.port
         self.started = time.monotonic()
         self.sickness = Sickness()
+        database.is_down = lambda: self.sickness.database_down
         self.cache = Cache()
         self.queue: deque[dict[str, Any]] = deque()
         self.maintenance = False
@@ -205,7 +206,7 @@ class State:
             self.logs.failure(codes[number % len(codes)], f"written on purpose, line {number + 1} of {lines}")
 
     def hang_workers(self, workers: int, seconds: float, token: str) -> None:
-        """Occupy so many of the server's own workers; all of them, and nothing answers until a restart or `seconds` passed."""
+        """Occupy so many of the server's workers; with all of them nothing answers before a restart or `seconds`."""
         self.sickness.hung_workers = workers
         request = urllib.request.Request(
             f"http://{self.settings.host}:{self.port}/admin/hang?seconds={seconds}",
