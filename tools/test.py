@@ -76,9 +76,14 @@ class Run:
             if result.status != 0:
                 print(result.log, flush=True)
 
+    def lane(self, names: tuple[str, ...]) -> None:
+        """Run parts one after another."""
+        for name in names:
+            self.part(name)
+
     def group(self, lanes: tuple[tuple[str, ...], ...]) -> None:
         """Run lanes side by side; return when all have ended."""
-        threads = [threading.Thread(target=lambda lane=lane: [self.part(name) for name in lane]) for lane in lanes]
+        threads = [threading.Thread(target=self.lane, args=(lane,)) for lane in lanes]
         for thread in threads:
             thread.start()
         for thread in threads:
