@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Parts of argument specs that several modules share; each has a doc fragment of the same name in plugins/doc_fragments."""
+"""Parts of argument specs that several modules share; each has its doc fragment in plugins/doc_fragments."""
 
 from __future__ import annotations
 

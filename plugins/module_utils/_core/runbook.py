@@ -8,16 +8,28 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core import argspec
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
+
+def build(spec: t.Mapping[str, t.Any], **options: t.Any) -> AnsibleModule:
+    """Make the AnsibleModule of a module with the common options and those of `spec`; check mode is supported.
+
+    `no_log` keeps AnsibleModule from writing all options to the host's syslog: passwords may stand in lists of
+    dictionaries whose shape is known only to a check type or an engine. The result is not touched by it.
+    """
+    return AnsibleModule(argspec.merge(argspec.COMMON, spec), supports_check_mode=True, no_log=True, **options)
 
 
-def run(module: AnsibleModule, stage: str, work: t.Callable[[], dict[str, t.Any]]) -> t.NoReturn:
+def run(
+    module: AnsibleModule, stage: str, work: t.Callable[[], dict[str, t.Any]], conceal: t.Sequence[str] = ()
+) -> t.NoReturn:
     """Call `work`, which returns an envelope, and end the module with it.
 
-    With `textfile_dir` set the outcomes are written for node_exporter, except in check mode.
+    With `textfile_dir` set the outcomes are written for node_exporter, except in check mode. The options named in
+    `conceal` are not repeated in the result: they may hold secrets, and every host would send them back.
     """
     try:
         result = work()
@@ -27,5 +39,10 @@ def run(module: AnsibleModule, stage: str, work: t.Callable[[], dict[str, t.Any]
 
             textfile.write(textfile_dir, stage, result["outcomes"])
     except RunbookError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+        module.fail_json(msg=str(error), invocation=_invocation(module, conceal))
+    module.exit_json(**result, invocation=_invocation(module, conceal))
+
+
+def _invocation(module: AnsibleModule, conceal: t.Sequence[str]) -> dict[str, t.Any]:
+    shown = {name: value for name, value in module.params.items() if name not in conceal}
+    return {"module_args": shown}

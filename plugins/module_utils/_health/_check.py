@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a check is: read from the user's words, observed by its family, judged by its bounds.
+
+A family is a module beside this one with
+  METRICS         its metrics' names, the main one first; `OPEN_METRICS = True` lets the user name more
+  OPTIONS         argument spec of its own options
+  DEFAULT_BOUNDS  bounds that apply where the user gave none for that metric
+  INHERENT        True when the observation alone can be bad (a port that must be open), so that no bound is needed
+  observe(options, host) -> list[Observation]
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core import threshold, units
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._health import _registry
+
+if t.TYPE_CHECKING:
+    from types import ModuleType
+
+    from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
+
+COMMON_OPTIONS: dict[str, t.Any] = {
+    "name": {"type": "str", "required": True},
+    "type": {"type": "str", "required": True},
+    "warning": {"type": "raw"},
+    "critical": {"type": "raw"},
+    "metrics": {"type": "dict", "default": {}},
+    "timeout": {"type": "raw", "default": "5s"},
+}
+
+
+class TargetDown(RunbookError):
+    """What is checked does not answer or is not there: `critical`, in contrast to a check that could not be made."""
+
+
+class Host(t.NamedTuple):
+    """What a family may use: the command gateway and the clock (seconds since the epoch)."""
+
+    commands: Commands
+    now: float
+
+
+class Observation(t.NamedTuple):
+    """What a family saw. `target` tells several observations of one check apart; it is stable between runs."""
+
+    metrics: dict[str, float]
+    summary: str
+    status: str = "ok"
+    target: str = ""
+    details: t.Mapping[str, t.Any] = {}
+
+
+class Check(t.NamedTuple):
+    """One check as the user wants it; `bounds` maps a metric to its bounds by level, `timeout` is in seconds."""
+
+    name: str
+    type: str
+    family: ModuleType
+    options: dict[str, t.Any]
+    bounds: dict[str, dict[str, list[threshold.Bound]]]
+    timeout: float
+
+    def subject(self, target: str = "") -> str:
+        """`<type>:<name>:<target>`, without repeating a name that equals the type."""
+        parts = [self.type, "" if self.name == self.type else self.name, target]
+        return ":".join(part for part in parts if part)
+
+
+def read(entries: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[list[Check], set[str]]:
+    """Read the option `checks`; return the checks and the secrets that stand in them."""
+    checks: list[Check] = []
+    secrets: set[str] = set()
+    for index, entry in enumerate(entries):
+        check, hidden = _read_one(entry, f"checks[{index}]")
+        if any(check.subject() == other.subject() for other in checks):
+            raise InputError(f"checks[{index}].name", check.name, "is used twice", "Give each check a name of its own.")
+        checks.append(check)
+        secrets |= hidden
+    return checks, secrets
+
+
+def _read_one(entry: t.Mapping[str, t.Any], where: str) -> tuple[Check, set[str]]:
+    kind = entry.get("type")
+    if kind not in _registry.NAMES:
+        raise InputError(f"{where}.type", kind, "is no check type", f"Use one of {', '.join(_registry.NAMES)}.")
+    where = f"{where} ({entry.get('name', 'no name')})"
+    family = _registry.load(kind)
+    result = ArgumentSpecValidator({**COMMON_OPTIONS, **family.OPTIONS}).validate(dict(entry))
+    if result.error_messages:
+        raise RunbookError(f"{where}: {'; '.join(result.error_messages)}")
+    options = result.validated_parameters
+    timeout = units.duration(options["timeout"], f"{where}.timeout")
+    if timeout <= 0:
+        raise InputError(f"{where}.timeout", options["timeout"], "is no time", "Give more than 0 seconds.")
+    options["timeout"] = timeout
+    bounds = _bounds(options, family, where)
+    return Check(options["name"], kind, family, options, bounds, timeout), set(result._no_log_values)
+
+
+def _bounds(options: dict[str, t.Any], family: ModuleType, where: str) -> dict[str, dict[str, list[threshold.Bound]]]:
+    """The bounds of every metric; `warning` and `critical` of the check itself belong to the main metric."""
+    known = [*family.METRICS, *(options.get("values") or ())]
+    given: dict[str, t.Any] = {}
+    if options["warning"] is not None or options["critical"] is not None:
+        given[family.METRICS[0]] = {"warning": options["warning"], "critical": options["critical"]}
+    for metric, levels in options["metrics"].items():
+        if metric not in known:
+            raise InputError(
+                f"{where}.metrics", metric, "is no metric of this check", f"Use one of {', '.join(known)}."
+            )
+        if not isinstance(levels, dict) or set(levels) - set(threshold.LEVELS):
+            raise InputError(
+                f"{where}.metrics.{metric}", levels, "is no pair of bounds", "Give warning, critical or both."
+            )
+        given[metric] = {**given.get(metric, {}), **levels}
+    for metric, levels in family.DEFAULT_BOUNDS.items():
+        given.setdefault(metric, levels)
+    bounds = {metric: threshold.parse_levels(levels, f"{where}.{metric}") for metric, levels in given.items()}
+    if not family.INHERENT and not any(any(levels.values()) for levels in bounds.values()):
+        raise InputError(
+            where, options["type"], "has no bound, so that it would pass for ever",
+            f"Give warning or critical for {family.METRICS[0]}, or bounds under metrics.",
+        )  # fmt: skip
+    return bounds

@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""TCP ports that must be open or must be closed."""
+
+from __future__ import annotations
+
+import socket
+import time
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
+
+METRICS = ("connect_seconds",)
+OPTIONS: dict[str, t.Any] = {
+    "host": {"type": "str", "default": "127.0.0.1"},
+    "port": {"type": "int", "required": True},
+    "state": {"type": "str", "choices": ["open", "closed"], "default": "open"},
+}
+DEFAULT_BOUNDS: dict[str, t.Any] = {}
+INHERENT = True
+
+
+def observe(options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
+    """Connect once."""
+    address = (options["host"], options["port"])
+    where = f"{address[0]}:{address[1]}"
+    started = time.monotonic()
+    try:
+        socket.create_connection(address, timeout=options["timeout"]).close()
+    except OSError as error:
+        if options["state"] == "closed":
+            return [Observation({}, f"{where} is closed")]
+        raise TargetDown(f"{where} cannot be reached: {error.strerror or error}") from error
+    seconds = round(time.monotonic() - started, 6)
+    if options["state"] == "closed":
+        raise TargetDown(f"{where} is open, but must be closed")
+    return [Observation({"connect_seconds": seconds}, f"{where} is open, connected in {show_duration(seconds)}")]

@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""PostgreSQL servers, through psql."""
+
+from __future__ import annotations
+
+import json
+import time
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core import postgresql
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed
+from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
+
+METRICS = (
+    "response_seconds", "connections_percent", "xid_age_percent", "longest_transaction_seconds",
+    "idle_in_transaction_seconds", "replication_lag_seconds", "cache_hit_percent", "dead_tuples_percent", "size_bytes",
+)  # fmt: skip
+OPTIONS: dict[str, t.Any] = {
+    "connection": {"type": "dict", "default": {}, "apply_defaults": True, "options": postgresql.CONNECTION},
+}
+DEFAULT_BOUNDS: dict[str, t.Any] = {}
+INHERENT = True
+# Transaction ids are 31 bits wide (PostgreSQL documentation, "Preventing Transaction ID Wraparound Failures").
+QUERY = """
+SELECT json_build_object(
+  'connections_percent', (SELECT round(100.0 * count(*) / current_setting('max_connections')::int, 1)
+    FROM pg_stat_activity WHERE backend_type = 'client backend'),
+  'xid_age_percent', (SELECT round(100.0 * max(age(datfrozenxid)) / 2147483648.0, 2) FROM pg_database),
+  'longest_transaction_seconds', (SELECT coalesce(extract(epoch FROM max(now() - xact_start)), 0)
+    FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()),
+  'idle_in_transaction_seconds', (SELECT coalesce(extract(epoch FROM max(now() - state_change)), 0)
+    FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'),
+  'replication_lag_seconds', CASE WHEN pg_is_in_recovery()
+    THEN CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+      ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END
+    ELSE (SELECT extract(epoch FROM max(replay_lag)) FROM pg_stat_replication) END,
+  'cache_hit_percent', (SELECT round(100.0 * blks_hit / nullif(blks_hit + blks_read, 0), 2)
+    FROM pg_stat_database WHERE datname = current_database()),
+  'dead_tuples_percent', (SELECT round(100.0 * sum(n_dead_tup) / nullif(sum(n_live_tup + n_dead_tup), 0), 2)
+    FROM pg_stat_user_tables),
+  'size_bytes', pg_database_size(current_database()),
+  'version', current_setting('server_version'))
+"""
+
+
+def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
+    """Connect and ask once. `response_seconds` is the whole of it: start of psql, connection, query."""
+    connection = options["connection"]
+    started = time.monotonic()
+    try:
+        text = postgresql.query(host.commands, connection, QUERY, timeout=options["timeout"])
+    except CommandFailed as error:
+        raise TargetDown(f"database {connection['database']}: {error}") from error
+    elapsed = time.monotonic() - started
+    answer = json.loads(text)
+    version = answer.pop("version")
+    metrics = {"response_seconds": round(elapsed, 6)}
+    metrics.update({name: float(value) for name, value in answer.items() if value is not None})
+    summary = (
+        f"PostgreSQL {version} answered in {show_duration(elapsed)}, "
+        f"{metrics['connections_percent']:.0f} % of connections used, {show_size(metrics['size_bytes'])}"
+    )
+    return [Observation(metrics, summary, details={"version": version})]

@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Processes, found by a pattern in their command line or by a pid file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
+from ansible_collections.sre.runbooks.plugins.module_utils._health import _psutil
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
+
+METRICS = ("processes", "memory_percent", "cpu_percent", "open_files", "age_seconds")
+OPTIONS: dict[str, t.Any] = {"pattern": {"type": "str"}, "pidfile": {"type": "path"}}
+DEFAULT_BOUNDS: dict[str, t.Any] = {"processes": {"critical": "< 1"}}
+INHERENT = True
+CPU_INTERVAL = 0.2
+
+
+def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
+    """Measure: memory, CPU (over 0.2 s) and open files of the process that has most, age of the youngest."""
+    psutil = _psutil.get()
+    if bool(options["pattern"]) == bool(options["pidfile"]):
+        raise InputError(
+            "pattern", options["pattern"], "must be given when pidfile is not", "Give exactly one of the two."
+        )
+    found = _by_pidfile(psutil, options["pidfile"]) if options["pidfile"] else _by_pattern(psutil, options["pattern"])
+    started = time.monotonic()
+    cpu_before = {process.pid: _cpu_seconds(psutil, process) for process in found}
+    if found:
+        time.sleep(CPU_INTERVAL)
+    figures = [
+        _figures(psutil, process, cpu_before[process.pid], time.monotonic() - started, host.now) for process in found
+    ]
+    figures = [each for each in figures if each]
+    metrics: dict[str, float] = {"processes": len(figures)}
+    for name, choose in (("memory_percent", max), ("cpu_percent", max), ("open_files", max), ("age_seconds", min)):
+        known = [each[name] for each in figures if name in each]
+        if known:
+            metrics[name] = round(choose(known), 3)
+    what = options["pattern"] or options["pidfile"]
+    memory = f", the largest has {metrics['memory_percent']:.1f} % of memory" if "memory_percent" in metrics else ""
+    return [Observation(metrics, f"{len(figures)} processes of {what}{memory}")]
+
+
+def _by_pidfile(psutil: t.Any, path: str) -> list[t.Any]:
+    try:
+        with open(path, encoding="ascii") as stream:
+            return [psutil.Process(int(stream.readline()))]
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return []
+
+
+def _by_pattern(psutil: t.Any, pattern: str) -> list[t.Any]:
+    """Processes whose command line matches; the connection that carries this module (our ancestors) does not count."""
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise InputError("pattern", pattern, f"is no regular expression: {error}", "Correct it.") from error
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if process.pid not in own and expression.search(" ".join(process.info["cmdline"] or ()))
+    ]
+
+
+def _cpu_seconds(psutil: t.Any, process: t.Any) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return times.user + times.system
+
+
+def _figures(psutil: t.Any, process: t.Any, cpu_before: float, elapsed: float, now: float) -> dict[str, float]:
+    """The figures of one process; empty when it has ended, without open files when they may not be seen."""
+    try:
+        with process.oneshot():
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return {}
+            figures = {
+                "memory_percent": process.memory_percent(),
+                "cpu_percent": 100 * max(0.0, _cpu_seconds(psutil, process) - cpu_before) / elapsed,
+                "age_seconds": max(0.0, now - process.create_time()),
+            }
+    except psutil.Error:
+        return {}
+    with contextlib.suppress(psutil.Error):
+        figures["open_files"] = process.num_fds()
+    return figures

@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Redis servers, through redis-cli."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Target
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed
+from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
+
+METRICS = ("response_seconds", "memory_percent", "hit_percent", "clients_percent", "last_save_age_seconds")
+CONNECTION: dict[str, t.Any] = {
+    "host": {"type": "str", "default": "127.0.0.1"},
+    "port": {"type": "int", "default": 6379},
+    "socket": {"type": "path"},
+    "user": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "container": {"type": "str"},
+}
+OPTIONS: dict[str, t.Any] = {
+    "connection": {"type": "dict", "default": {}, "apply_defaults": True, "options": CONNECTION},
+}
+DEFAULT_BOUNDS: dict[str, t.Any] = {}
+INHERENT = True
+
+
+def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
+    """PING and INFO in one call. `response_seconds` is the whole of it: start of redis-cli and both answers."""
+    connection = options["connection"]
+    if connection["socket"]:
+        where = ["-s", connection["socket"]]
+    else:
+        where = ["-h", connection["host"], "-p", str(connection["port"])]
+    user = ["--user", connection["user"]] if connection["user"] else []
+    secrets = {"REDISCLI_AUTH": connection["password"]} if connection["password"] else {}
+    started = time.monotonic()
+    try:
+        result = host.commands.run(
+            ["redis-cli", *where, *user, "--no-auth-warning"], secrets=secrets, timeout=options["timeout"],
+            target=Target(container=connection["container"]), data="PING\nINFO\n",
+        )  # fmt: skip
+    except CommandFailed as error:
+        raise TargetDown(f"Redis at {where[1]}: {error}") from error
+    elapsed = time.monotonic() - started
+    answer, _newline, text = result.stdout.partition("\n")
+    if answer.strip() != "PONG":
+        problem = answer.strip() or result.stderr.strip().partition("\n")[0]
+        raise TargetDown(f"Redis at {where[1]}: {problem}")
+    info = dict(line.strip().partition(":")[::2] for line in text.splitlines())
+    metrics = {"response_seconds": round(elapsed, 6), **figures(info, host.now)}
+    used = show_size(float(info.get("used_memory", 0)))
+    summary = f"Redis {info.get('redis_version')} answered in {show_duration(elapsed)}, {used} used"
+    return [Observation(metrics, summary, details={"version": info.get("redis_version"), "role": info.get("role")})]
+
+
+def figures(info: t.Mapping[str, str], now: float) -> dict[str, float]:
+    """The metrics in INFO. Memory is held against `maxmemory`, or the host's memory where no maximum is set."""
+    metrics = {}
+    limit = float(info.get("maxmemory") or 0) or float(info.get("total_system_memory") or 0)
+    if limit:
+        metrics["memory_percent"] = round(100 * float(info["used_memory"]) / limit, 2)
+    hits, misses = float(info.get("keyspace_hits") or 0), float(info.get("keyspace_misses") or 0)
+    if hits + misses:
+        metrics["hit_percent"] = round(100 * hits / (hits + misses), 2)
+    if float(info.get("maxclients") or 0):
+        metrics["clients_percent"] = round(100 * float(info["connected_clients"]) / float(info["maxclients"]), 2)
+    if info.get("rdb_last_save_time"):
+        metrics["last_save_age_seconds"] = max(0.0, round(now - float(info["rdb_last_save_time"]), 3))
+    return metrics

@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""systemd units."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core import units as quantities
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
+
+METRICS = ("active", "restarts", "uptime_seconds")
+OPTIONS: dict[str, t.Any] = {"units": {"type": "list", "elements": "str", "required": True}}
+DEFAULT_BOUNDS: dict[str, t.Any] = {"active": {"critical": "< 1"}}
+INHERENT = True
+PROPERTIES = "Id,LoadState,ActiveState,SubState,NRestarts,ActiveEnterTimestampMonotonic"
+
+
+def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
+    """Ask systemd for all `units` at once."""
+    if not options["units"]:
+        raise RunbookError("units: names no unit, so nothing would be checked. Name at least one.")
+    argv = ["systemctl", "show", f"--property={PROPERTIES}", "--", *options["units"]]
+    text = host.commands.run(argv, timeout=options["timeout"]).stdout
+    return parse(text, options["units"], time.monotonic())
+
+
+def parse(text: str, names: t.Sequence[str], monotonic: float) -> list[Observation]:
+    """Read `systemctl show`: a block of `Property=value` lines for each unit, in the order asked."""
+    blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in text.strip().split("\n\n")]
+    return [_observation(name, block, monotonic) for name, block in zip(names, blocks)]
+
+
+def _observation(name: str, unit: t.Mapping[str, str], monotonic: float) -> Observation:
+    if unit.get("LoadState") == "not-found":
+        return Observation({"active": 0}, f"{name}: systemd knows no such unit", "critical", name)
+    active = unit.get("ActiveState") in ("active", "reloading")
+    metrics: dict[str, float] = {"active": int(active)}
+    if unit.get("NRestarts", "").isdigit():
+        metrics["restarts"] = int(unit["NRestarts"])
+    entered = int(unit.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+    summary = f"{name} is {unit.get('ActiveState')} ({unit.get('SubState')})"
+    if active and entered:
+        metrics["uptime_seconds"] = round(max(0.0, monotonic - entered), 3)
+        summary += f" for {quantities.show_duration(metrics['uptime_seconds'])}"
+    return Observation(metrics, summary, target=name, details={"sub_state": unit.get("SubState")})
