@@ -1,0 +1,246 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The history store: what every run found, in SQLite or PostgreSQL.
+
+A run is written in one transaction: a recorder that is killed leaves the whole run or nothing of it.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+import json
+import typing as t
+from collections.abc import Iterable, Iterator, Sequence
+
+from ansible_collections.sre.runbooks.plugins.plugin_utils._engine import HistoryError, Store
+from ansible_collections.sre.runbooks.plugins.plugin_utils._schema import COUNTS, SQLALCHEMY_MISSING, migrate, schema
+from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import ROLL_CALL, HostAnswer, Outcome, Run
+
+if SQLALCHEMY_MISSING is None:
+    import sqlalchemy as sa
+    from sqlalchemy.dialects import postgresql, sqlite
+
+BAD = ("unknown", "warning", "critical")
+BATCH = 500
+"""Hosts read or rows written with one statement: below SQLite's limit of parameters, small beside the memory bound."""
+
+SubjectKey = tuple[str, str, str, int]
+"""Host, stage, subject, ordinal."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredRun:
+    """A row of `runs`: its number, and its columns by name."""
+
+    number: int
+    columns: dict[str, t.Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.columns["id"])
+
+
+class History:
+    """Reads and writes runs; each method is one transaction. Raises HistoryError."""
+
+    def __init__(self, url: str, option: str = "history_url") -> None:
+        self._store = Store(url, option)
+
+    def record(self, run: Run) -> None:
+        """Write `run`, and set `since` in its outcomes: the module's own, or when this status was first seen."""
+        tables = schema()
+        with self._store.writing() as connection:
+            migrate(connection)
+            number = connection.execute(tables.runs.insert().values(_run_row(run))).inserted_primary_key[0]
+            for hosts in _batches(run.hosts):
+                _set_since(connection, run, number, hosts)
+                connection.execute(tables.host_runs.insert(), [_host_row(number, host) for host in hosts])
+                for rows in _batches(_outcome_rows(number, hosts)):
+                    connection.execute(tables.outcomes.insert(), rows)
+
+    def find(self, run_id: str = "", playbook: str = "") -> StoredRun:
+        """Return the run `run_id`, or the one recorded last (of `playbook`, if given)."""
+        runs = schema().runs
+        query = sa.select(runs).order_by(runs.c.number.desc()).limit(1)
+        if run_id:
+            query = query.where(runs.c.id == run_id)
+        if playbook:
+            query = query.where(runs.c.playbook == playbook)
+        with self._store.reading() as connection:
+            row = connection.execute(query).mappings().first()
+        if row is None:
+            wanted = " ".join(filter(None, [f"run {run_id!r}" if run_id else "run", f"of the playbook {playbook!r}" if playbook else ""]))
+            raise HistoryError(self._store.option, self._store.shown, f"holds no {wanted}", "Give the id of a recorded run, or none for the latest")
+        return StoredRun(row["number"], {name: value for name, value in row.items() if name != "number"})
+
+    def load(self, stored: StoredRun) -> Run:
+        """Read a whole run back."""
+        columns = stored.columns
+        return Run(
+            columns["id"], columns["playbook"], columns["started"], columns["finished"], columns["check_mode"], columns["version"],
+            json.loads(columns["stages"]), list(self._answers(stored)),
+        )
+
+    def _answers(self, stored: StoredRun) -> Iterator[HostAnswer]:
+        tables = schema()
+        found: dict[str, list[Outcome]] = collections.defaultdict(list)
+        with self._store.reading() as connection:
+            for row in connection.execution_options(yield_per=BATCH).execute(sa.select(tables.outcomes).where(tables.outcomes.c.run == stored.number)):
+                found[row.host].append(_outcome(row))
+            query = sa.select(tables.host_runs).where(tables.host_runs.c.run == stored.number).order_by(tables.host_runs.c.host)
+            for row in connection.execute(query):
+                yield HostAnswer(row.host, row.system, row.answered, found.pop(row.host, []))
+
+    def recent(self, stored: StoredRun, count: int = 30) -> list[StoredRun]:
+        """Return up to `count` runs of the same playbook that end with `stored`, the oldest first."""
+        runs = schema().runs
+        query = sa.select(runs).where(runs.c.playbook == stored.columns["playbook"], runs.c.number <= stored.number).order_by(runs.c.number.desc())
+        with self._store.reading() as connection:
+            rows = connection.execute(query.limit(count)).mappings().all()
+        return [StoredRun(row["number"], {name: value for name, value in row.items() if name != "number"}) for row in reversed(rows)]
+
+    def host_history(self, runs: Sequence[StoredRun]) -> dict[str, list[dict[str, t.Any]]]:
+        """Return by host what became of it in each of `runs`, in their order; a run without the host is left out."""
+        table = schema().host_runs
+        by_number = {run.number: run for run in runs}
+        result: dict[str, list[dict[str, t.Any]]] = collections.defaultdict(list)
+        query = sa.select(table.c.run, table.c.host, table.c.status, *(table.c[name] for name in COUNTS)).where(table.c.run.in_(by_number)).order_by(table.c.run)
+        with self._store.reading() as connection:
+            for row in connection.execution_options(yield_per=BATCH).execute(query).mappings():
+                run = by_number[row["run"]]
+                result[row["host"]].append(
+                    {"run": run.id, "started": run.columns["started"], "status": row["status"], **{name: row[name] for name in COUNTS}}
+                )
+        return result
+
+    def metric_history(self, runs: Sequence[StoredRun], subjects: Iterable[SubjectKey]) -> dict[SubjectKey, list[tuple[str, str, float]]]:
+        """Return (metric, start of the run, value) of the main metric of each of `subjects` over `runs`, in their order."""
+        table = schema().outcomes
+        starts = {run.number: run.columns["started"] for run in runs}
+        query = (
+            sa.select(table.c.run, table.c.metrics)
+            .where(table.c.run.in_(starts))
+            .where(*(table.c[name] == sa.bindparam(f"wanted_{name}") for name in ("host", "stage", "subject", "ordinal")))
+            .order_by(table.c.run)
+        )
+        result = {}
+        with self._store.reading() as connection:
+            for key in subjects:
+                wanted = dict(zip(("wanted_host", "wanted_stage", "wanted_subject", "wanted_ordinal"), key))
+                points = []
+                for row in connection.execute(query, wanted):
+                    points += [(name, starts[row.run], value) for name, value in itertools.islice(json.loads(row.metrics).items(), 1)]
+                result[key] = points
+        return result
+
+    def bad(self, stored: StoredRun) -> dict[SubjectKey, dict[str, t.Any]]:
+        """Return what was unknown, warning or critical in a run: system, status, summary and since by subject."""
+        table = schema().outcomes
+        names = ("system", "status", "summary", "since")
+        query = sa.select(table.c.host, table.c.stage, table.c.subject, table.c.ordinal, *(table.c[name] for name in names))
+        with self._store.reading() as connection:
+            rows = connection.execute(query.where(table.c.run == stored.number, table.c.status.in_(BAD))).all()
+        return {tuple(row[:4]): dict(zip(names, row[4:])) for row in rows}
+
+
+def keys(host: HostAnswer) -> Iterator[tuple[SubjectKey, Outcome]]:
+    """Yield the outcomes of `host` with the key of each; the ordinal counts repetitions of a subject."""
+    seen: collections.Counter[tuple[str, str]] = collections.Counter()
+    for each in host.outcomes:
+        name = (each["stage"], each["subject"])
+        yield (host.name, *name, seen[name]), each
+        seen[name] += 1
+
+
+def _set_since(connection: sa.Connection, run: Run, number: int, hosts: Sequence[HostAnswer]) -> None:
+    """Set `since` in the outcomes of `hosts` and bring `current_status` up to date."""
+    table = schema().current
+    before: dict[SubjectKey, tuple[str, str]] = {}
+    query = sa.select(table.c.host, table.c.stage, table.c.subject, table.c.ordinal, table.c.status, table.c.since)
+    for row in connection.execute(query.where(table.c.host.in_([host.name for host in hosts]))):
+        before[tuple(row[:4])] = (row.status, row.since)
+    now: dict[SubjectKey, Outcome] = {}
+    for host in hosts:
+        for key, each in keys(host):
+            status, since = before.get(key, ("", ""))
+            each["since"] = each.get("since") or (since if status == each["status"] else run.started)
+            now[key] = each
+    # A subject that its stage no longer names is over: should it come back, it begins anew.
+    looked_at = {key[:2] for key in now} | {(host.name, ROLL_CALL) for host in hosts}
+    gone = [key for key in before if key not in now and key[:2] in looked_at]
+    if gone:
+        columns = ("host", "stage", "subject", "ordinal")
+        connection.execute(
+            table.delete().where(*(table.c[name] == sa.bindparam(f"gone_{name}") for name in columns)),
+            [{f"gone_{name}": value for name, value in zip(columns, key)} for key in gone],
+        )
+    if now:
+        rows = [
+            {"host": key[0], "stage": key[1], "subject": key[2], "ordinal": key[3], "run": number, "status": each["status"], "since": each["since"]}
+            for key, each in now.items()
+        ]
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        insert = dialect.insert(table)
+        upsert = insert.on_conflict_do_update(
+            index_elements=["host", "stage", "subject", "ordinal"], set_={name: insert.excluded[name] for name in ("run", "status", "since")}
+        )
+        connection.execute(upsert, rows)
+
+
+def _run_row(run: Run) -> dict[str, t.Any]:
+    return {
+        "id": run.id,
+        "playbook": run.playbook,
+        "started": run.started,
+        "finished": run.finished,
+        "check_mode": run.check_mode,
+        "status": run.status,
+        "version": run.version,
+        "stages": json.dumps(run.stages),
+        "hosts": len(run.hosts),
+        "answered": sum(host.answered for host in run.hosts),
+        **count(each for host in run.hosts for each in host.outcomes),
+    }
+
+
+def _host_row(number: int, host: HostAnswer) -> dict[str, t.Any]:
+    return {"run": number, "host": host.name, "system": host.system, "status": host.status, "answered": host.answered, **count(host.outcomes)}
+
+
+def _outcome_rows(number: int, hosts: Iterable[HostAnswer]) -> Iterator[dict[str, t.Any]]:
+    for host in hosts:
+        for key, each in keys(host):
+            yield {
+                "run": number, "host": host.name, "stage": key[1], "subject": key[2], "ordinal": key[3], "system": host.system,
+                "status": each["status"], "summary": each["summary"], "since": each["since"], "pending": each.get("pending", False),
+                "metrics": json.dumps(each["metrics"]), "details": json.dumps(each["details"]),
+            }  # fmt: skip
+
+
+def _outcome(row: t.Any) -> Outcome:
+    result = {
+        "subject": row.subject,
+        "stage": row.stage,
+        "status": row.status,
+        "summary": row.summary,
+        "metrics": json.loads(row.metrics),
+        "since": row.since,
+        "details": json.loads(row.details),
+    }
+    return {**result, "pending": True} if row.pending else result
+
+
+def count(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    """Count `outcomes` by status; every status has a figure."""
+    found = collections.Counter(each["status"] for each in outcomes)
+    return {name: found[name] for name in COUNTS}
+
+
+def _batches(values: Iterable[t.Any]) -> Iterator[list[t.Any]]:
+    iterator = iter(values)
+    while batch := list(itertools.islice(iterator, BATCH)):
+        yield batch
