@@ -105,7 +105,7 @@ class Commands:
         except OSError as error:
             raise RunbookError(f"{stages[0][0]}: cannot be started: {error.strerror}") from error
         result = Completed(rc, _blot(stdout, hidden.values()), _blot(stderr, hidden.values()))
-        program = " | ".join(stage[0] for stage in stages)
+        program = " | ".join(os.path.basename(stage[0]) for stage in stages)
         if len(stages) > 1:
             result, program = _first_failure(result, stages)
         if check and result.rc != 0:
@@ -117,7 +117,8 @@ def require(program: str) -> str:
     """The path of `program`; `MissingProgram` names the package that brings it."""
     path = shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
     if path is None:
-        raise MissingProgram(program, PACKAGES.get(program, program))
+        name = os.path.basename(program)
+        raise MissingProgram(name, PACKAGES.get(name, name))
     return path
 
 
@@ -156,28 +157,22 @@ def _joined(stages: list[list[str]]) -> list[str]:
     """A pipeline as one argv.
 
     bash gets a text that depends on nothing but the number of programs; the programs are positional parameters, so no
-    part of them is ever read as shell.
+    part of them is ever read as shell. `$1`, `$2`, … are their lengths,
+    `s1`, `s2`, … the places where they begin.
     """
-    parts, offset = [], len(stages) + 1
-    for number in range(1, len(stages) + 1):
-        parts.append(f'"${{@:{offset if number == 1 else "o" + str(number)}:${number}}}"')
-    sums = [
-        f"o{number}=$((" + "+".join([str(offset), *[f"${n}" for n in range(1, number)]]) + "))"
-        for number in range(2, len(stages) + 1)
+    count = len(stages)
+    first = [
+        f"s{number}=$(({' + '.join([str(count + 1), *[f'${n}' for n in range(1, number)]])}))"
+        for number in range(1, count + 1)
     ]
-    script = f'{"; ".join(sums)}; {" | ".join(parts)}; echo "{_STATUS_MARK}${{PIPESTATUS[*]}}" >&2'
-    return [
-        require("bash"),
-        "-c",
-        script,
-        "pipeline",
-        *[str(len(stage)) for stage in stages],
-        *[part for stage in stages for part in stage],
-    ]
+    parts = [f'"${{@:s{number}:${number}}}"' for number in range(1, count + 1)]
+    script = f'{"; ".join(first)}; {" | ".join(parts)}; echo "{_STATUS_MARK}${{PIPESTATUS[*]}}" >&2'
+    lengths = [str(len(stage)) for stage in stages]
+    return [require("bash"), "-c", script, "pipeline", *lengths, *[part for stage in stages for part in stage]]
 
 
 def _first_failure(result: Completed, stages: t.Sequence[t.Sequence[str]]) -> tuple[Completed, str]:
-    """Take the mark off the error output; the program to blame is the last one that failed on its own account.
+    """Take the mark off the error output; the program to blame is the first one that failed on its own account.
 
     A writer whose reader died ends by SIGPIPE (141): that is the reader's failure, not its own.
     """
@@ -189,7 +184,7 @@ def _first_failure(result: Completed, stages: t.Sequence[t.Sequence[str]]) -> tu
     broken = own or [index for index, code in enumerate(codes) if code]
     if not broken:
         return Completed(0, result.stdout, text), ""
-    return Completed(codes[broken[0]], result.stdout, text), stages[broken[0]][0]
+    return Completed(codes[broken[0]], result.stdout, text), os.path.basename(stages[broken[0]][0])
 
 
 def _blot(text: str, secrets: t.Iterable[str]) -> str:

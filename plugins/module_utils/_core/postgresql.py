@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import glob
+import os
+import re
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands, Target
@@ -20,6 +23,25 @@ CONNECTION: dict[str, t.Any] = {
     "container": {"type": "str"},
 }
 CONNECT_SECONDS = 5
+# Debian's and PGDG's RedHat packages, a folder for each major version.
+CLIENT_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
+
+
+def client(program: str, connection: t.Mapping[str, t.Any]) -> str:
+    """The newest installed `program`, past the wrapper that Debian has on the PATH.
+
+    The wrapper is a Perl script that costs more than the query; a newer client serves older servers (psql and pg_dump
+    know all servers from 9.2 on). In a container the program on the container's PATH is the right one.
+    """
+    if connection.get("container"):
+        return program
+    found = [path for pattern in CLIENT_FOLDERS for path in glob.glob(os.path.join(pattern, program))]
+    return max(found, key=_major, default=program)
+
+
+def _major(path: str) -> int:
+    digits = re.search(r"(?:postgresql/|pgsql-)(\d+)", path)
+    return int(digits[1]) if digits else 0
 
 
 def target(connection: t.Mapping[str, t.Any]) -> Target:
