@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -93,7 +94,7 @@ class Process:
         self.port_file.unlink(missing_ok=True)
         with self._output.open("wb") as output:
             self._child = subprocess.Popen(
-                [self.python, "-m", "reference_app"],
+                [*_die_with_parent(), self.python, "-m", "reference_app"],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -151,6 +152,12 @@ class Process:
 
     def __exit__(self, *_ignored: object) -> None:
         self.stop()
+
+
+def _die_with_parent() -> list[str]:
+    """Have the kernel end the service when who started it is killed."""
+    program = shutil.which("setpriv")
+    return [program, "--pdeathsig", "TERM"] if program else []
 
 
 def _decoded(raw: bytes) -> Any:
