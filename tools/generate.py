@@ -28,7 +28,8 @@ REGISTRIES = ("_health", "_backup")
 
 # Ansible's markup, and the Markdown for what stands in its brackets.
 MARKUP = (
-    (re.compile(r"\b(?:C|V|O|RV|E|M|P|EM)\(([^()]+)\)"), r"`\1`"),
+    (re.compile(r"\b(?:C|V|O|RV|E|M)\(([^()]+)\)"), r"`\1`"),
+    (re.compile(r"\bP\(([^()#]+)#\w+\)"), r"`\1`"),
     (re.compile(r"\bB\(([^()]+)\)"), r"**\1**"),
     (re.compile(r"\bI\(([^()]+)\)"), r"*\1*"),
     (re.compile(r"\bL\(([^(),]+),\s*([^()]+)\)"), r"[\1](\2)"),
@@ -92,6 +93,8 @@ def default_text(option: Mapping[str, Any]) -> str:
     """Return an option's default as one writes it in YAML, or an empty string."""
     if "default" not in option:
         return ""
+    if isinstance(option["default"], str) and option["default"]:
+        return option["default"]
     dumped = yaml.safe_dump(option["default"], default_flow_style=True, width=10**6, sort_keys=False)
     return dumped.removesuffix("\n").removesuffix("\n...")
 
