@@ -1,0 +1,128 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This is a virtual module: the work is done by plugins/action/report.py.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: report
+short_description: "Report a run: a table in the terminal, a JSON document, an HTML page"
+version_added: 0.1.0
+author: sre.runbooks contributors (@sre-runbooks)
+description:
+  - Shows a recorded run by system and host, what is bad first, with since when it has been so, and the roll-call.
+  - The JSON document has a versioned schema. The HTML page is one file without scripts that requests nothing; it shows
+    the last 30 runs of each host and of the main metric of whatever is bad.
+  - Files are named C(<playbook>_<run id>.json) and C(.html); C(<playbook>_latest.json) and C(.html) are links to the newest.
+options:
+  run_id:
+    description:
+      - The run to report, V(latest) or empty for the one recorded last.
+      - Empty in check mode, the run that is under way is reported from what its hosts have registered.
+    type: str
+    default: ""
+  playbook:
+    description: Only runs of this kind; empty for any.
+    type: str
+    default: ""
+  stages:
+    description: The stages of the run, as for M(sre.runbooks.record); needed in check mode, in which nothing was recorded.
+    type: list
+    elements: str
+    default: []
+  history_url:
+    description: Where the history is kept, as for M(sre.runbooks.record).
+    type: str
+    default: sqlite:///~/.local/state/sre-runbooks/history.db
+  directory:
+    description: Folder on the controller for the files. It is made for its owner alone if it is missing; the files get the mode C(0640).
+    type: str
+    default: ~/.local/state/sre-runbooks/reports
+  formats:
+    description: What to make.
+    type: list
+    elements: str
+    choices: [table, json, html]
+    default: [table, json, html]
+  width:
+    description: Columns of the table; V(0) for the width of the terminal, or 100 where there is none.
+    type: int
+    default: 0
+attributes:
+  check_mode:
+    description: Can run in check mode and say what it would do, without changing anything.
+    support: full
+    details: The table is printed, no file is written.
+  diff_mode:
+    description: Returns the plan as a difference in diff mode.
+    support: none
+  platform:
+    description: The operating systems that it works on.
+    platforms: posix
+    support: full
+  action:
+    description: Has an action that runs on the controller.
+    support: full
+  bypass_host_loop:
+    description: Runs once for all hosts of the play.
+    support: full
+  connection:
+    description: Connects to hosts.
+    support: none
+requirements:
+  - SQLAlchemy >= 2.0 (on the controller)
+  - psycopg >= 3.2 (on the controller, for PostgreSQL)
+notes:
+  - Never reports a change, for a report is no state of a host.
+seealso:
+  - module: sre.runbooks.record
+"""
+
+EXAMPLES = r"""
+- name: Report the latest daily run
+  sre.runbooks.report:
+    playbook: daily
+
+- name: Write the page of a certain run into the folder of a web server
+  sre.runbooks.report:
+    run_id: 20261121T090000Z-3f2a9c
+    formats: [html]
+    directory: /srv/www/reports
+"""
+
+RETURN = r"""
+status:
+  description: The worst status of all outcomes of the run.
+  type: str
+  returned: success
+  sample: warning
+counts:
+  description: Number of outcomes by status.
+  type: dict
+  returned: success
+  sample: {ok: 41, skipped: 0, unknown: 0, warning: 1, critical: 0}
+run_id:
+  description: Identifier of the reported run.
+  type: str
+  returned: success
+  sample: 20261121T090000Z-3f2a9c
+expected:
+  description: Number of hosts that were expected.
+  type: int
+  returned: success
+  sample: 40
+answered:
+  description: Number of hosts that answered.
+  type: int
+  returned: success
+  sample: 39
+paths:
+  description: Path of each written file by format; empty in check mode.
+  type: dict
+  returned: success
+  sample: {html: /home/ops/.local/state/sre-runbooks/reports/daily_20261121T090000Z-3f2a9c.html}
+"""
