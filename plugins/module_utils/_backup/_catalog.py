@@ -1,0 +1,144 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What lies in a backup folder, read from the manifests; nothing is changed here.
+
+A copy is `<directory>/<name>/<name>_<UTC yyyymmddThhmmssZ>.<ext>` with `<that>.manifest.json` beside it. A data file
+without a manifest is no copy, whatever is in it.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import os
+import re
+import stat
+import time
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
+
+LEVELS = ("checksum", "archive", "restored")
+MANIFEST = ".manifest.json"
+PARTIAL = ".partial"
+FORMAT = 1
+_STAMP = "%Y%m%dT%H%M%SZ"
+
+
+class Copy(t.NamedTuple):
+    """One backup: `created` in seconds since the epoch, `level` the best verification that passed, `failed` the newest one."""
+
+    name: str
+    engine: str
+    path: str
+    manifest_path: str
+    created: float
+    size_bytes: int
+    level: str | None
+    failed: bool
+
+    def good(self, level: str) -> bool:
+        """Whether it is proven at `level` or better and nothing later spoke against it."""
+        return not self.failed and self.level is not None and LEVELS.index(self.level) >= LEVELS.index(level)
+
+
+class Folder(t.NamedTuple):
+    """What lies in `<directory>/<name>`: copies (newest first), `partials` of killed runs, data files that lack a manifest."""
+
+    copies: list[Copy]
+    partials: list[str]
+    leftovers: list[str]
+
+
+def copies(directory: str, names: t.Sequence[str] | None = None) -> list[Copy]:
+    """All copies in `directory`, newest first; those of `names` alone when given. A missing folder holds none."""
+    if names is None:
+        names = [entry.name for entry in _entries(directory) if entry.is_dir(follow_symlinks=False)]
+    found = [copy for name in sorted(set(names)) for copy in folder(directory, name).copies]
+    return sorted(found, key=lambda copy: copy.created, reverse=True)
+
+
+def folder(directory: str, name: str) -> Folder:
+    """Read `<directory>/<name>`. Symbolic links and names of any other pattern are not ours and not listed."""
+    path = os.path.join(directory, name)
+    if os.path.islink(path):
+        return Folder([], [], [])
+    pattern = re.compile(re.escape(name) + r"_(\d{8}T\d{6}Z)((?:\.[a-z0-9]+)+)")
+    files = {entry.name: entry for entry in _entries(path) if entry.is_file(follow_symlinks=False)}
+    found, partials, leftovers = [], [], []
+    for file_name, entry in files.items():
+        if file_name.startswith(f".{name}_") and file_name.endswith(PARTIAL):
+            partials.append(entry.path)
+            continue
+        match = pattern.fullmatch(file_name)
+        created = _seconds(match[1]) if match and not file_name.endswith(MANIFEST) else None
+        if created is None:
+            continue
+        if file_name + MANIFEST not in files:
+            leftovers.append(entry.path)
+            continue
+        copy = _copy(name, entry, created)
+        if copy is not None:
+            found.append(copy)
+    found.sort(key=lambda copy: copy.created, reverse=True)
+    return Folder(found, sorted(partials), sorted(leftovers))
+
+
+def manifest(copy: Copy) -> dict[str, t.Any]:
+    """The manifest of `copy` as written."""
+    document = _read(copy.manifest_path)
+    if document is None:
+        raise RunbookError(f"{copy.manifest_path}: is no manifest of a backup. Restore or remove it and its copy.")
+    return document
+
+
+def stamp(seconds: float) -> str:
+    """The time stamp in a copy's name."""
+    return time.strftime(_STAMP, time.gmtime(seconds))
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return float(calendar.timegm(time.strptime(text, _STAMP)))
+    except ValueError:
+        return None
+
+
+def _entries(path: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(path) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise RunbookError(
+            f"{path}: cannot read this folder of backups: {error.strerror}. Give access to it."
+        ) from error
+
+
+def _read(path: str) -> dict[str, t.Any] | None:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            document = json.load(stream)
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) and document.get("format") == FORMAT else None
+
+
+def _copy(name: str, entry: os.DirEntry[str], created: float) -> Copy | None:
+    """A copy whose manifest cannot be read, or whose size is not the one on record, counts as failed."""
+    path = entry.path + MANIFEST
+    info = entry.stat(follow_symlinks=False)
+    if not stat.S_ISREG(info.st_mode):
+        return None
+    document = _read(path)
+    if document is None:
+        return Copy(name, "unknown", entry.path, path, created, info.st_size, None, True)
+    verifications = [each for each in document.get("verifications") or [] if isinstance(each, dict)]
+    passed = [each["level"] for each in verifications if each.get("ok") is True and each.get("level") in LEVELS]
+    failed = bool(verifications) and verifications[-1].get("ok") is not True
+    failed = failed or document.get("size_bytes") != info.st_size or document.get("file") != entry.name
+    level = max(passed, key=LEVELS.index) if passed else None
+    return Copy(name, str(document.get("engine")), entry.path, path, created, info.st_size, level, failed)
