@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, sre.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write the files that follow from other files: registries, role READMEs, the index in docs/reference.md.
+"""Write the files that follow from other files: registries, role READMEs, action group, index in docs/reference.md.
 
 ``generate.py`` writes what is out of date and names it; ``generate.py --check`` writes nothing and
 exits 1 when something is out of date. Each file is rendered by a template in ``tools/templates/``.
@@ -73,7 +73,7 @@ def load_yaml(path: Path) -> Any:
 
 
 def registry_entries(folder: Path) -> list[str]:
-    """Return the sorted names of the modules in `folder` that its registry offers."""
+    """Return the sorted names of the files in `folder` that do not begin with "_"."""
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
@@ -160,6 +160,17 @@ def role_readmes(root: Path) -> Iterator[tuple[Path, str]]:
         )
 
 
+# --- Action group ---
+
+
+def action_group(root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield meta/runtime.yml with every module in the action group `all`, the last key of that file."""
+    path = root / "meta" / "runtime.yml"
+    head, separator, _group = path.read_text(encoding="utf-8").partition("action_groups:\n  all:")
+    names = registry_entries(root / "plugins" / "modules")
+    yield path, head + separator + "".join(f"\n    - {name}" for name in names) + "\n"
+
+
 # --- Index ---
 
 
@@ -206,7 +217,7 @@ def reference(root: Path) -> Iterator[tuple[Path, str]]:
 
 def generated(root: Path = ROOT) -> dict[Path, str]:
     """Return every generated file's path and the content that it should have."""
-    return {**dict(registries(root)), **dict(role_readmes(root)), **dict(reference(root))}
+    return {**dict(registries(root)), **dict(role_readmes(root)), **dict(action_group(root)), **dict(reference(root))}
 
 
 def outdated(root: Path = ROOT) -> dict[Path, str]:

@@ -44,6 +44,9 @@ argument_specs:
           name: {type: str, required: true, description: The name.}
 """,
         "docs/reference.md": "",
+        "plugins/modules/zap.py": "DOCUMENTATION = 'short_description: Zaps'\n",
+        "plugins/modules/add.py": "DOCUMENTATION = 'short_description: Adds'\n",
+        "meta/runtime.yml": '---\nrequires_ansible: ">=2.19.0"\naction_groups:\n  all:\n    - gone\n',
     }
     for name, text in files.items():
         path = tmp_path / name
@@ -84,6 +87,11 @@ def test_the_index_lists_playbooks_and_roles(tree: Path) -> None:
     index = generate.generated(tree)[tree / "docs/reference.md"]
     assert "| `daily` | Does the daily work. |" in index
     assert "| `tidy` | Tidies |" in index
+
+
+def test_the_action_group_is_the_list_of_modules(tree: Path) -> None:
+    runtime = generate.generated(tree)[tree / "meta/runtime.yml"]
+    assert runtime == '---\nrequires_ansible: ">=2.19.0"\naction_groups:\n  all:\n    - add\n    - zap\n'
 
 
 def test_what_is_out_of_date_is_found_and_what_is_current_is_not(tree: Path) -> None:
