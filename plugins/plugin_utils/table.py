@@ -53,7 +53,7 @@ def headline(document: Document) -> str:
     """Return what a subject line or a chat message needs: playbook, status, counts, time."""
     run = document["run"]
     mode = " (check mode, nothing recorded)" if run["check_mode"] else ""
-    started = run["started"].replace("T", " ").replace(":00Z", "Z") if run["started"].endswith(":00Z") else run["started"].replace("T", " ")
+    started = f"{run['started'][:10]} {run['started'][11:16]} UTC"
     return _clean(f"{run['playbook']}: {document['status'].upper()}{mode} · {_counts(document['counts'])} · {started} · {run['id']}")
 
 
@@ -143,9 +143,9 @@ def _clean(text: str) -> str:
 
 def _wrap(text: str, width: int) -> list[str]:
     if _width(text) == len(text):
-        return textwrap.wrap(text, width)
+        return textwrap.wrap(text, width, break_on_hyphens=False)
     # Wide characters take two columns: wrapped to half the width they always fit.
-    return textwrap.wrap(text, max(1, width // 2))
+    return textwrap.wrap(text, max(1, width // 2), break_on_hyphens=False)
 
 
 def _width(text: str) -> int:
