@@ -6,20 +6,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from ansible.inventory.manager import InventoryManager
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
-from ansible.vars.manager import VariableManager
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _check
 
-INVENTORIES = Path(__file__).resolve().parents[3] / "inventories"
+CHECKOUT = Path(__file__).resolve().parents[3]
+INVENTORIES = CHECKOUT / "inventories"
 HOSTS = {
     "local": {"localhost": "F11"},
     "reference": {
@@ -35,58 +36,66 @@ VAULT = {
     "vault_abs_redis_password": "two-secret",
     "vault_ghosteam_redis_password": "three-secret",
 }
+LISTS = ("runbooks_checks_", "runbooks_databases_", "runbooks_files_", "runbooks_logs_")
+FOLDERS = ("runbooks_state_dir", "backup_directory", "report_directory", "ansible_remote_tmp", "demo_app")
+JOINED = "query('ansible.builtin.vars', *(query('ansible.builtin.varnames', '^{0}.+') | sort)) | flatten(levels=1)"
 
 
-def read_host(inventory: str, host: str) -> dict:
-    loader = DataLoader()
-    loader.set_basedir(str(INVENTORIES))
-    manager = InventoryManager(loader=loader, sources=[str(INVENTORIES / inventory)])
-    variables = VariableManager(loader=loader, inventory=manager)
-    found = variables.get_vars(host=manager.get_host(host))
-    found.update(VAULT)
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory) -> dict[str, dict[str, dict]]:
+    """For each inventory and host its lists, joined and templated by Ansible as the roles do it, and some variables."""
+    folder = tmp_path_factory.mktemp("inventories")
+    wanted = {name: f"{{{{ {JOINED.format(name)} }}}}" for name in LISTS}
+    plain = ("runbooks_system", "runbooks_history_url", *FOLDERS)
+    wanted.update({name: f"{{{{ {name} | default(none) }}}}" for name in plain})
+    copy = {"content": "{{ wanted | to_json }}", "dest": "{{ folder }}/{{ inventory_hostname }}.json", "mode": "0600"}
+    task = {"ansible.builtin.copy": copy, "delegate_to": "localhost", "vars": {"ansible_become": False}}
+    play = {"hosts": "all", "gather_facts": False, "vars": {"wanted": wanted}, "tasks": [task]}
+    playbook = folder / "playbook.yml"
+    playbook.write_text(yaml.safe_dump([play]))
+    program = Path(sys.executable).with_name("ansible-playbook")
+    found = {}
+    for inventory, systems in HOSTS.items():
+        extra = json.dumps({**VAULT, "folder": str(folder)})
+        argv = [program, "-i", INVENTORIES / inventory, playbook, "-e", extra]
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")}
+        run = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=CHECKOUT, env=environment)
+        assert run.returncode == 0, run.stdout + run.stderr
+        found[inventory] = {host: json.loads((folder / f"{host}.json").read_text()) for host in systems}
     return found
 
 
-def joined(variables: dict, prefix: str) -> list:
-    templar = Templar(loader=DataLoader(), variables=variables)
-    names = sorted(name for name in variables if name.startswith(prefix))
-    return [entry for name in names for entry in templar.template(variables[name])]
-
-
-@pytest.mark.parametrize("inventory", HOSTS)
-def test_hosts_and_systems_are_as_expected(inventory):
-    loader = DataLoader()
-    manager = InventoryManager(loader=loader, sources=[str(INVENTORIES / inventory)])
-    systems = {host.name: read_host(inventory, host.name)["runbooks_system"] for host in manager.get_hosts()}
-    assert systems == HOSTS[inventory]
+def test_hosts_and_systems_are_as_expected(hosts):
+    assert {
+        inventory: {host: found["runbooks_system"] for host, found in each.items()} for inventory, each in hosts.items()
+    } == HOSTS
 
 
 @pytest.mark.parametrize(("inventory", "host"), EACH)
-def test_every_check_is_accepted(inventory, host):
-    checks, _secrets = _check.read(joined(read_host(inventory, host), "runbooks_checks_"))
+def test_every_check_is_accepted(hosts, inventory, host):
+    checks, _secrets = _check.read(hosts[inventory][host]["runbooks_checks_"])
     assert {"cpu", "memory", "disk", "http", "backup"} <= {check.type for check in checks}
 
 
-def test_a_wrong_check_would_be_noticed():
-    checks = joined(read_host("reference", "feature11.example.org"), "runbooks_checks_")
+def test_a_wrong_check_would_be_noticed(hosts):
+    checks = hosts["reference"]["feature11.example.org"]["runbooks_checks_"]
     with pytest.raises(RunbookError, match="wrong"):
         _check.read([*checks, {"name": "wrong", "type": "port", "port": 1, "warning": "about 5"}])
 
 
 @pytest.mark.parametrize(("inventory", "host"), EACH)
-def test_every_system_has_backups_files_and_log_policies(inventory, host):
-    variables = read_host(inventory, host)
-    for prefix in ("runbooks_databases_", "runbooks_files_", "runbooks_logs_"):
-        entries = joined(variables, prefix)
-        assert entries, prefix
-        assert len({entry["name"] for entry in entries}) == len(entries)
+@pytest.mark.parametrize("prefix", LISTS)
+def test_every_system_has_checks_backups_files_and_log_policies(hosts, inventory, host, prefix):
+    names = [entry["name"] for entry in hosts[inventory][host][prefix]]
+    assert names
+    assert len(set(names)) == len(names)
 
 
-def test_h8_thresholds_of_the_systems_stand_in_the_reference_inventory():
+def test_h8_thresholds_of_the_systems_stand_in_the_reference_inventory(hosts):
     bounds = {}
-    for host in HOSTS["reference"]:
-        for check in joined(read_host("reference", host), "runbooks_checks_"):
-            bounds.update(check.get("metrics", {}) if check["name"] == "business" else {})
+    for found in hosts["reference"].values():
+        for check in found["runbooks_checks_"]:
+            bounds.update(check["metrics"] if check["name"] == "business" else {})
     assert bounds["utilization"] == {"warning": ["< 0.50", "> 0.95"]}
     assert bounds["unallocated_hours_percent"] == {"warning": "> 30"}
     assert bounds["conflicts"] == {"warning": "> 10"}
@@ -105,11 +114,8 @@ def test_no_secret_stands_in_an_inventory():
             assert value.startswith(('"{{ vault_', '"{{ mcp_database.password')), (path, value)
 
 
-def test_nothing_of_the_local_inventory_lies_outside_its_folder():
-    variables = read_host("local", "localhost")
-    templar = Templar(loader=DataLoader(), variables=variables)
-    folder = (INVENTORIES.parent / ".work" / "demo").resolve()
-    for name in ("runbooks_state_dir", "backup_directory", "report_directory", "ansible_remote_tmp", "demo_app"):
-        assert folder in Path(templar.template(variables[name])).resolve().parents, name
-    history = templar.template(variables["runbooks_history_url"])
-    assert folder in Path(history.removeprefix("sqlite:///")).resolve().parents
+def test_nothing_of_the_local_inventory_lies_outside_its_folder(hosts):
+    found = hosts["local"]["localhost"]
+    folder = (CHECKOUT / ".work" / "demo").resolve()
+    for path in [*(found[name] for name in FOLDERS), found["runbooks_history_url"].removeprefix("sqlite:///")]:
+        assert folder in Path(path).parents, path
