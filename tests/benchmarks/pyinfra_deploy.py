@@ -12,7 +12,7 @@ COMMANDS = {
     "CPU": "cat /proc/loadavg",
     "Memory": "free --bytes",
     "Disk": "df --output=pcent /",
-    "Process": "pgrep --full reference_app",
+    "Process": "pgrep --full run_server",
     "Service": "systemctl is-active feature11",
     "Services of the servers": "systemctl is-active postgresql@15-main redis-server",
     "Port of the API": "timeout 5 bash -c 'exec 3<>/dev/tcp/127.0.0.1/8000'",

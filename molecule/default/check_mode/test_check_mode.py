@@ -26,7 +26,7 @@ import hashlib, json, os, stat
 # service (health is asked for), the login records of SSH.
 EXCLUDED = ("/proc", "/sys", "/run", "/tmp", "/dev", "/var/log/journal", "/var/lib/postgresql", "/var/log/postgresql",
             "/var/lib/redis", "/var/log/redis", "/var/log/wtmp", "/var/log/lastlog", "/var/lib/systemd/timers")
-LIVING = ("/var/log/feature11", "/var/log/ghosteam", "/var/lib/feature11")
+LIVING = ("/opt/feature11/logs", "/opt/ghosteam/logs", "/opt/feature11/data")
 
 def entry(path):
     status = os.lstat(path)

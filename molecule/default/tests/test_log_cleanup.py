@@ -22,7 +22,7 @@ def place(request: pytest.FixtureRequest) -> tuple[Any, str, int]:
 
 
 def rotated(host: Any, name: str) -> set[str]:
-    return set(host.check_output(f"cd /var/log/{name} && ls -1 --quoting-style=literal --hide-control-chars").splitlines())
+    return set(host.check_output(f"cd /opt/{name}/logs && ls -1 --quoting-style=literal --hide-control-chars").splitlines())
 
 
 def day(age: int) -> str:
@@ -46,34 +46,34 @@ def test_new_logs_are_there(place: tuple[Any, str, int]) -> None:
 
 def test_compressed_logs_lost_no_line() -> None:
     host = testinfra.get_host("ansible://resources1")
-    host.run_expect([1], f"ls /var/log/feature11/feature11.log.{day(20)} 2>/dev/null && exit 0 || exit 1")
-    text = host.check_output(f"cd /var/log/feature11 && (zstd -dc feature11.log.{day(20)}.zst || gzip -dc feature11.log.{day(20)}.gz) 2>/dev/null")
+    host.run_expect([1], f"ls /opt/feature11/logs/feature11.log.{day(20)} 2>/dev/null && exit 0 || exit 1")
+    text = host.check_output(f"cd /opt/feature11/logs && (zstd -dc feature11.log.{day(20)}.zst || gzip -dc feature11.log.{day(20)}.gz) 2>/dev/null")
     assert len(text.splitlines()) == 24
     assert text.startswith(f"{day(20)} 00:00:00,000 - feature11 - INFO")
 
 
 def test_undecodable_name_was_cleaned_as_any_other(place: tuple[Any, str, int]) -> None:
     host, name, _days = place
-    assert host.check_output(f"cd /var/log/{name} && ls -1 | grep -ac '^r.sum..log' || true") == "0"
+    assert host.check_output(f"cd /opt/{name}/logs && ls -1 | grep -ac '^r.sum..log' || true") == "0"
 
 
 def test_nothing_was_touched_through_links(place: tuple[Any, str, int]) -> None:
     host, name, _days = place
     assert host.file("/srv/precious/figures.log").content_string == "precious\n"
     for link in ("linked_folder.log", "linked_file.log"):
-        assert host.file(f"/var/log/{name}/{link}").is_symlink
-    assert host.file(f"/var/log/{name}/hard_linked.log.9").content_string == "precious\n"
+        assert host.file(f"/opt/{name}/logs/{link}").is_symlink
+    assert host.file(f"/opt/{name}/logs/hard_linked.log.9").content_string == "precious\n"
 
 
 def test_files_of_other_names_stay(place: tuple[Any, str, int]) -> None:
     host, name, _days = place
-    assert host.file(f"/var/log/{name}/notes.txt").exists
+    assert host.file(f"/opt/{name}/logs/notes.txt").exists
 
 
 def test_the_service_still_writes_its_log(place: tuple[Any, str, int]) -> None:
     host, name, _days = place
     port = {"feature11": 8000, "ghosteam": 8081}[name]
-    log = f"/var/log/{name}/{name}_access.log"
+    log = f"/opt/{name}/logs/{name}_access.log"
     before = host.file(log).size
     host.check_output(f"python3 -c \"import urllib.request as u; u.urlopen('http://127.0.0.1:{port}/health').read()\"")
     assert host.file(log).size > before
