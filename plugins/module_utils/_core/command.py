@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -18,9 +19,10 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import (
 )
 
 PACKAGES = {
-    "age": "age", "bash": "bash", "gzip": "gzip", "mariadb": "mariadb-client", "pg_dump": "postgresql-client",
-    "pg_restore": "postgresql-client", "psql": "postgresql-client", "redis-cli": "redis-tools", "setpriv": "util-linux",
-    "sqlite3": "sqlite3", "sudo": "sudo", "systemctl": "systemd", "tar": "tar", "timeout": "coreutils", "zstd": "zstd",
+    "age": "age", "bash": "bash", "dd": "coreutils", "gzip": "gzip", "mariadb": "mariadb-client",
+    "pg_dump": "postgresql-client", "pg_restore": "postgresql-client", "psql": "postgresql-client",
+    "redis-cli": "redis-tools", "setpriv": "util-linux", "sha256sum": "coreutils", "sqlite3": "sqlite3", "sudo": "sudo",
+    "systemctl": "systemd", "tar": "tar", "tee": "coreutils", "timeout": "coreutils", "zstd": "zstd",
 }  # fmt: skip
 _STATUS_MARK = "pipeline-status:"
 
@@ -75,9 +77,28 @@ class Commands:
         secrets: t.Mapping[str, str] | None = None,
         environment: t.Mapping[str, str] | None = None,
         timeout: float | None = None,
+        at: int = 0,
     ) -> Completed:
-        """Run programs joined by pipes; every exit status is checked. Only the first runs at `target`."""
-        return self._execute(stages, target, secrets, environment, timeout, None, True)
+        """Run programs joined by pipes; every exit status is checked. Only the one with the index `at` runs at `target`."""
+        return self._execute(stages, target, secrets, environment, timeout, None, True, at % len(stages))
+
+    def converse(
+        self,
+        stages: t.Sequence[t.Sequence[str]],
+        talk: t.Callable[[t.IO[bytes], t.IO[bytes]], None],
+        *,
+        target: Target = HERE,
+        secrets: t.Mapping[str, str] | None = None,
+        environment: t.Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Completed:
+        """Run a pipeline that `talk` writes to and reads from while it runs; its input is closed when `talk` returns.
+
+        What `talk` did not read comes back as output. A reader that dies ends `talk` by BrokenPipeError, which is not
+        passed on: the program's own failure tells more. When this process is killed, the programs see the end of their input.
+        """
+        with _Conversation(talk) as conversation:
+            return self._execute(stages, target, secrets, environment, timeout, conversation, True)
 
     def _execute(
         self,
@@ -86,31 +107,79 @@ class Commands:
         secrets: t.Mapping[str, str] | None,
         environment: t.Mapping[str, str] | None,
         timeout: float | None,
-        data: str | None,
+        data: str | _Conversation | None,
         check: bool,
+        at: int = 0,
     ) -> Completed:
         hidden = dict(secrets or {})
         env = {"LC_ALL": "C.UTF-8", **_home(target), **(environment or {}), **hidden}
-        first = _placed(list(stages[0]), target, [*(environment or {}), *hidden])
-        for later in stages[1:]:
-            require(later[0])
-        argv = first if len(stages) == 1 else _joined([first, *[list(stage) for stage in stages[1:]]])
+        placed = [
+            _placed(list(stage), target, [*(environment or {}), *hidden])
+            if index == at
+            else [require(stage[0]), *stage[1:]]
+            for index, stage in enumerate(stages)
+        ]
+        argv = placed[0] if len(placed) == 1 else _joined(placed)
         if timeout is not None:
             argv = [require("timeout"), "--kill-after=5", f"{timeout:g}", *argv]
+        started = None
+        if isinstance(data, _Conversation):
+            started, data = data.begin, t.cast("str", data.pending)
         try:
             rc, stdout, stderr = self._run_command(
                 argv, environ_update=env, data=data, binary_data=True, expand_user_and_vars=False,
-                errors="surrogate_then_replace", handle_exceptions=False,
+                errors="surrogate_then_replace", handle_exceptions=False, before_communicate_callback=started,
             )  # fmt: skip
         except OSError as error:
             raise RunbookError(f"{stages[0][0]}: cannot be started: {error.strerror}") from error
-        result = Completed(rc, _blot(stdout, hidden.values()), _blot(stderr, hidden.values()))
+        except ValueError as error:
+            if "null byte" not in str(error):
+                raise
+            raise RunbookError(f"{stages[0][0]}: cannot be started: an argument holds a null byte") from error
+        result = Completed(rc, stdout, stderr)
         program = " | ".join(os.path.basename(stage[0]) for stage in stages)
         if len(stages) > 1:
             result, program = _first_failure(result, stages)
+        result = Completed(result.rc, _blot(result.stdout, hidden.values()), _blot(result.stderr, hidden.values()))
         if check and result.rc != 0:
             raise CommandFailed(program, result.rc, result.stderr, timeout)
         return result
+
+
+class _Conversation:
+    """Lets `talk` use the pipes of a program that `run_command` has started.
+
+    `run_command` opens the program's input only when it has data for it, and looks at the data again after its callback:
+    by then there is none left, so that it does not write.
+    """
+
+    def __init__(self, talk: t.Callable[[t.IO[bytes], t.IO[bytes]], None]) -> None:
+        self._talk = talk
+        self._problem: RunbookError | OSError | None = None
+        self.pending = bytearray(b"\0")
+
+    def __enter__(self) -> _Conversation:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """What went wrong in `talk` comes first: the program was ended because of it."""
+        if self._problem is not None:
+            raise self._problem
+
+    def begin(self, process: t.Any) -> None:
+        """Talk to `process`, a Popen object."""
+        try:
+            self._talk(process.stdin, process.stdout)
+        except BrokenPipeError:
+            pass
+        except (RunbookError, OSError) as error:
+            self._problem = error
+            with contextlib.suppress(OSError):
+                process.terminate()
+        finally:
+            self.pending.clear()
+            with contextlib.suppress(OSError):
+                process.stdin.close()
 
 
 def require(program: str) -> str:
@@ -178,8 +247,8 @@ def _first_failure(result: Completed, stages: t.Sequence[t.Sequence[str]]) -> tu
     """
     text, mark, statuses = result.stderr.rpartition(_STATUS_MARK)
     if not mark:
-        return result, " | ".join(stage[0] for stage in stages)
-    codes = [int(code) for code in statuses.split()]
+        return result, " | ".join(os.path.basename(stage[0]) for stage in stages)
+    codes = [int(code) for code in statuses.partition("\n")[0].split()]
     own = [index for index, code in enumerate(codes) if code not in (0, 141)]
     broken = own or [index for index, code in enumerate(codes) if code]
     if not broken:
