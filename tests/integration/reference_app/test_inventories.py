@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -42,7 +43,7 @@ JOINED = "query('ansible.builtin.vars', *(query('ansible.builtin.varnames', '^{0
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory) -> dict[str, dict[str, dict]]:
+def hosts(tmp_path_factory) -> dict[str, dict[str, Any]]:
     """For each inventory and host its lists, joined and templated by Ansible as the roles do it, and some variables."""
     folder = tmp_path_factory.mktemp("inventories")
     wanted = {name: f"{{{{ {JOINED.format(name)} }}}}" for name in LISTS}
@@ -92,7 +93,7 @@ def test_every_system_has_checks_backups_files_and_log_policies(hosts, inventory
 
 
 def test_h8_thresholds_of_the_systems_stand_in_the_reference_inventory(hosts):
-    bounds = {}
+    bounds: dict[str, Any] = {}
     for found in hosts["reference"].values():
         for check in found["runbooks_checks_"]:
             bounds.update(check["metrics"] if check["name"] == "business" else {})
