@@ -29,12 +29,15 @@ class Run:
 
     def tasks(self, host: str) -> list[str]:
         """Names of the tasks that were carried out for `host`, skipped ones left out."""
-        return [
-            task["task"]["name"]
-            for play in self.output["plays"]
-            for task in play["tasks"]
-            if host in task["hosts"] and not task["hosts"][host].get("skipped")
-        ]
+        return [name for name, result in self._results(host) if not result.get("skipped")]
+
+    def results(self, host: str) -> list[dict[str, Any]]:
+        """Results of all tasks of `host`."""
+        return [result for _name, result in self._results(host)]
+
+    def _results(self, host: str) -> list[tuple[str, dict[str, Any]]]:
+        tasks = [task for play in self.output["plays"] for task in play["tasks"]]
+        return [(task["task"]["name"], task["hosts"][host]) for task in tasks if host in task["hosts"]]
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +50,9 @@ def daily() -> Callable[..., Run]:
             ["ansible-playbook", "sre.runbooks.daily", *arguments],
             env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False,
         )
-        start = done.stdout.find("{")
+        # Warnings and the table of the report stand before the document.
+        start = f"\n{done.stdout}".find("\n{\n")
         assert start >= 0, done.stdout + done.stderr
-        # Warnings may stand before the document.
-        return Run(done.returncode, json.JSONDecoder().raw_decode(done.stdout[start:])[0], done.stderr)
+        return Run(done.returncode, json.loads(done.stdout[start:]), done.stderr)
 
     return run
