@@ -52,15 +52,15 @@ def publish(partial: str, path: str, mode: int = 0o600) -> None:
     finally:
         os.close(descriptor)
     os.replace(partial, path)
-    fsync_directory(os.path.dirname(path))
+    fsync_directory(os.path.dirname(path) or ".")
 
 
 def write(path: str, data: bytes, mode: int = 0o600) -> None:
     """Replace the file `path` with `data`; readers see the old content or the new, never a part."""
     partial = partial_name(path)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(partial)
     try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as stream:

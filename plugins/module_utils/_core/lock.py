@@ -13,7 +13,7 @@ import time
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import files
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import Busy
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import Busy, RunbookError
 
 
 @contextlib.contextmanager
@@ -25,17 +25,34 @@ def hold(directory: str, name: str, wait: float = 0.0) -> t.Iterator[None]:
     """
     files.make_directory(directory)
     path = os.path.join(directory, f"{name}.lock")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = _open(path)
     try:
         _acquire(descriptor, path, time.monotonic() + wait)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(descriptor)
 
 
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise RunbookError(
+            f"{path}: cannot open this lock: {error.strerror}. Give access to it, or remove it if it is no regular file."
+        ) from error
+
+
 def _acquire(descriptor: int, path: str, deadline: float) -> None:
+    """Take the lock and leave our process id in it for whoever waits."""
+    try:
+        _wait(descriptor, path, deadline)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    except OSError as error:
+        raise RunbookError(f"{path}: cannot lock: {error.strerror}. Choose a folder on a local file system.") from error
+
+
+def _wait(descriptor: int, path: str, deadline: float) -> None:
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -31,10 +31,16 @@ def load(state_dir: str, name: str) -> dict[str, t.Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise RunbookError(
-            f"{path}: cannot read the state of earlier runs: {error}. Repair or remove this file."
-        ) from error
-    return document if isinstance(document, dict) else {}
+        raise unreadable(state_dir, name, error) from error
+    if not isinstance(document, dict):
+        raise unreadable(state_dir, name, "it is no dictionary")
+    return document
+
+
+def unreadable(state_dir: str, name: str, problem: object) -> RunbookError:
+    """The error for a document whose content cannot be used."""
+    path = os.path.join(state_dir, f"{name}.json")
+    return RunbookError(f"{path}: cannot read the state of earlier runs: {problem}. Repair or remove this file.")
 
 
 def save(state_dir: str, name: str, document: t.Mapping[str, t.Any]) -> None:

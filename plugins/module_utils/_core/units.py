@@ -23,7 +23,10 @@ def _parse(text: object, units: dict[str, float], option: str, kind: str) -> flo
     match = _QUANTITY.fullmatch(str(text).strip())
     if isinstance(text, bool) or match is None or (match[2] and match[2] not in units):
         raise InputError(option, text, f"is no {kind}", f"Write a number with one of the units {', '.join(units)}.")
-    return float(match[1]) * units.get(match[2], 1)
+    amount = float(match[1]) * units.get(match[2], 1)
+    if amount in (float("inf"), float("-inf")):
+        raise InputError(option, text, "is too large", "Write a number that can be reached.")
+    return amount
 
 
 def duration(text: object, option: str) -> float:
