@@ -144,7 +144,7 @@ outcomes:
     summary:
       description: One line for a person.
       type: str
-      sample: used_percent 91.3 % is > 85
+      sample: used_percent is 91.3 %, bound > 85; /var 91.3 % used, 4.5 GiB free
     metrics:
       description: The figures measured, in the base unit that the suffix of the name says.
       type: dict
@@ -183,11 +183,11 @@ def main() -> None:
 def check(module: AnsibleModule) -> dict[str, t.Any]:
     """Read the checks, make them, return the envelope."""
     options = module.params
+    limits = _run.limits(options["workers"], options["timeout"])
     checks, secrets = _check.read(options["checks"])
-    module.no_log_values.update(secrets)
-    limits = _run.Limits(options["workers"], options["timeout"])
     host = _check.Host(command.Commands(module.run_command), time.time())
-    return _run.run(checks, host, limits, state.directory(options["state_dir"]), module.check_mode)
+    result = _run.run(checks, host, limits, state.directory(options["state_dir"]), module.check_mode)
+    return _run.conceal(result, secrets)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@
 """What a check is: read from the user's words, observed by its family, judged by its bounds.
 
 A family is a module beside this one with
-  METRICS         its metrics' names, the main one first; `OPEN_METRICS = True` lets the user name more
+  METRICS         its metrics' names, the main one first; an option `values` lets the user name more
   OPTIONS         argument spec of its own options
   DEFAULT_BOUNDS  bounds that apply where the user gave none for that metric
   INHERENT        True when the observation alone can be bad (a port that must be open), so that no bound is needed
   observe(options, host) -> list[Observation]
+and, where its options need more than their types,
+  refuse(options) raises InputError for what cannot be observed, before the first check is made
 """
 
 from __future__ import annotations
@@ -81,7 +83,10 @@ def read(entries: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[list[Check], set[s
     for index, entry in enumerate(entries):
         check, hidden = _read_one(entry, f"checks[{index}]")
         if any(check.subject() == other.subject() for other in checks):
-            raise InputError(f"checks[{index}].name", check.name, "is used twice", "Give each check a name of its own.")
+            raise InputError(
+                f"checks[{index}].name", check.name, f"is used twice for type {check.type}",
+                "Give each check a name of its own.",
+            )  # fmt: skip
         checks.append(check)
         secrets |= hidden
     return checks, secrets
@@ -89,9 +94,9 @@ def read(entries: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[list[Check], set[s
 
 def _read_one(entry: t.Mapping[str, t.Any], where: str) -> tuple[Check, set[str]]:
     kind = entry.get("type")
+    where = f"{where} ({entry.get('name', 'no name')})"
     if kind not in _registry.NAMES:
         raise InputError(f"{where}.type", kind, "is no check type", f"Use one of {', '.join(_registry.NAMES)}.")
-    where = f"{where} ({entry.get('name', 'no name')})"
     family = _registry.load(kind)
     result = ArgumentSpecValidator({**COMMON_OPTIONS, **family.OPTIONS}).validate(dict(entry))
     if result.error_messages:
@@ -101,6 +106,11 @@ def _read_one(entry: t.Mapping[str, t.Any], where: str) -> tuple[Check, set[str]
     if timeout <= 0:
         raise InputError(f"{where}.timeout", options["timeout"], "is no time", "Give more than 0 seconds.")
     options["timeout"] = timeout
+    if hasattr(family, "refuse"):
+        try:
+            family.refuse(options)
+        except InputError as error:
+            raise RunbookError(f"{where}.{error}") from error
     bounds = _bounds(options, family, where)
     return Check(options["name"], kind, family, options, bounds, timeout), set(result._no_log_values)
 
@@ -122,7 +132,8 @@ def _bounds(options: dict[str, t.Any], family: ModuleType, where: str) -> dict[s
             )
         given[metric] = {**given.get(metric, {}), **levels}
     for metric, levels in family.DEFAULT_BOUNDS.items():
-        given.setdefault(metric, levels)
+        if not any(given.get(metric, {}).values()):
+            given[metric] = levels
     bounds = {metric: threshold.parse_levels(levels, f"{where}.{metric}") for metric, levels in given.items()}
     if not family.INHERENT and not any(any(levels.values()) for levels in bounds.values()):
         raise InputError(

@@ -12,12 +12,14 @@ import time
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import state, threshold, units
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import envelope, outcome, worst
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Check, Host, Observation, TargetDown
 
 STAGE = "health"
 STATE = "health"
+# A header's value may be `1`; blotting that would take the figures out of every sentence.
+SHORTEST_SECRET = 4
 
 
 class Limits(t.NamedTuple):
@@ -27,12 +29,21 @@ class Limits(t.NamedTuple):
     timeout: float
 
 
+def limits(workers: int, timeout: float) -> Limits:
+    """Read the options of these names."""
+    if workers < 1:
+        raise InputError("workers", workers, "is too few", "Give 1 or more.")
+    if not timeout > 0:
+        raise InputError("timeout", timeout, "is no time", "Give more than 0 seconds.")
+    return Limits(workers, timeout)
+
+
 def run(checks: t.Sequence[Check], host: Host, limits: Limits, state_dir: str, dry: bool) -> dict[str, t.Any]:
     """Make `checks` and return the envelope.
 
     With `dry` the times that bounds with `for` need are read, but not kept.
     """
-    remembered = state.load(state_dir, STATE).get("held", {})
+    remembered = _remembered(state_dir)
     held = dict(remembered)
     outcomes = []
     for check, seen in zip(checks, observe(checks, host, limits)):
@@ -43,6 +54,26 @@ def run(checks: t.Sequence[Check], host: Host, limits: Limits, state_dir: str, d
     return envelope(outcomes)
 
 
+def conceal(result: dict[str, t.Any], secrets: t.Collection[str]) -> dict[str, t.Any]:
+    """Blot `secrets` out of what a person reads.
+
+    Subjects, statuses and figures stay: a password such as `postgres` or `1` would make another thing of them.
+    """
+    for each in result["outcomes"]:
+        for secret in secrets:
+            if len(secret) >= SHORTEST_SECRET:
+                each["summary"] = each["summary"].replace(secret, "********")
+    return result
+
+
+def _remembered(state_dir: str) -> dict[str, float]:
+    """The time for each bound with `for` since which every observation was past it."""
+    held = state.load(state_dir, STATE).get("held", {})
+    if not isinstance(held, dict) or not all(isinstance(since, (int, float)) for since in held.values()):
+        raise state.unreadable(state_dir, STATE, "held is no dictionary of times")
+    return held
+
+
 def observe(checks: t.Sequence[Check], host: Host, limits: Limits) -> list[list[Observation] | RunbookError]:
     """Observe concurrently; a check that does not answer in time is left behind in its thread, as an error here.
 
@@ -50,7 +81,7 @@ def observe(checks: t.Sequence[Check], host: Host, limits: Limits) -> list[list[
     module from ending.
     """
     todo: queue.SimpleQueue[int] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[int, list[Observation] | BaseException]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[int, list[Observation] | Exception]] = queue.SimpleQueue()
     for index in range(len(checks)):
         todo.put(index)
 
@@ -62,7 +93,7 @@ def observe(checks: t.Sequence[Check], host: Host, limits: Limits) -> list[list[
                 return
             try:
                 done.put((index, checks[index].family.observe(checks[index].options, host)))
-            except BaseException as error:  # handed to the main thread, which raises what it does not know
+            except Exception as error:  # noqa: BLE001  one check must not take with it what the others saw
                 done.put((index, error))
 
     for _number in range(min(limits.workers, len(checks))):
@@ -72,7 +103,7 @@ def observe(checks: t.Sequence[Check], host: Host, limits: Limits) -> list[list[
         f"no answer within the {limits.timeout:g} s that all checks of this host have (option timeout)"
     )
     results: list[list[Observation] | RunbookError] = [silent] * len(checks)
-    for _number in checks:
+    for _each in checks:
         try:
             index, seen = done.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
@@ -81,12 +112,12 @@ def observe(checks: t.Sequence[Check], host: Host, limits: Limits) -> list[list[
     return results
 
 
-def _known(seen: list[Observation] | BaseException) -> list[Observation] | RunbookError:
-    """Errors of the operating system are findings of a check; any other exception is a defect and is raised."""
+def _known(seen: list[Observation] | Exception) -> list[Observation] | RunbookError:
+    """An exception means that this one check could not be made; what the others saw is not lost by it."""
     if isinstance(seen, OSError):
         return RunbookError(f"{seen.filename or 'the host'}: {seen.strerror or seen}")
-    if isinstance(seen, BaseException) and not isinstance(seen, RunbookError):
-        raise seen
+    if isinstance(seen, Exception) and not isinstance(seen, RunbookError):
+        return RunbookError(f"the check ended by an error that it does not know: {type(seen).__name__}: {seen}")
     return seen
 
 
@@ -107,6 +138,8 @@ def _judge_one(check: Check, seen: Observation, held: dict[str, float], now: flo
     pending = False
     for metric, bounds in check.bounds.items():
         value = seen.metrics.get(metric)
+        if value is None and seen.status != "ok":
+            continue  # what is missing is missing because of what the summary says
         if value is None:
             verdict = threshold.Verdict("unknown" if any(bounds.values()) else "ok", [], False)
             text = f"{metric} is not known here"
@@ -137,5 +170,5 @@ def _still_asked(held: dict[str, float], checks: t.Sequence[Check]) -> dict[str,
     texts = {
         bound.text for check in checks for levels in check.bounds.values() for each in levels.values() for bound in each
     }
-    subjects = tuple(check.subject() for check in checks)
+    subjects = tuple(f"{check.subject()}{end}" for check in checks for end in ":/")
     return {key: since for key, since in held.items() if key.rpartition("/")[2] in texts and key.startswith(subjects)}

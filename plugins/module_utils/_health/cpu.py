@@ -10,6 +10,7 @@ import os
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import units
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _psutil
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 
@@ -20,6 +21,12 @@ OPTIONS: dict[str, t.Any] = {"interval": {"type": "raw", "default": "200ms"}}
 DEFAULT_BOUNDS: dict[str, t.Any] = {}
 INHERENT = False
 PRESSURE = "/proc/pressure/cpu"
+
+
+def refuse(options: t.Mapping[str, t.Any]) -> None:
+    """Without an interval there is nothing to compare with."""
+    if units.duration(options["interval"], "interval") <= 0:
+        raise InputError("interval", options["interval"], "is no time", "Give more than 0 seconds.")
 
 
 def observe(options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:

@@ -24,7 +24,7 @@ READ_ONLY_IMAGES = ("squashfs", "iso9660", "erofs", "udf")
 
 def observe(options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
     """Measure each of `paths`, else every real file system once."""
-    return [_measure(path) for path in options["paths"] or _real_file_systems()]
+    return [_measure(path) for path in dict.fromkeys(options["paths"] or ()) or _real_file_systems()]
 
 
 def _real_file_systems() -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import typing as t
+from stat import S_ISDIR
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
@@ -26,6 +27,8 @@ def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
         try:
             stat = os.stat(path)
         except FileNotFoundError:
+            continue
+        if S_ISDIR(stat.st_mode):
             continue
         files += 1
         size += stat.st_size

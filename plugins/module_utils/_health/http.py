@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import re
+import socket
 import time
 import typing as t
 import urllib.error
 import urllib.request
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
+from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
 
 METRICS = ("response_seconds", "status_code")
@@ -41,64 +43,113 @@ INHERENT = True
 BODY_LIMIT = 4 * 2**20
 
 
+def refuse(options: t.Mapping[str, t.Any]) -> None:
+    """What makes no request at all."""
+    url, expect = options["url"], options["expect"] or {}
+    parts = re.fullmatch(r"https?://([^/?#]*)[!-~]*", url)
+    if parts is None:
+        raise InputError(
+            "url", _shown(url), "is no HTTP address", "Write http://host:port/path; percent-encode the rest."
+        )
+    if "@" in parts[1]:
+        raise InputError(
+            "url", _shown(url), "holds a user or password", "Send them as the header Authorization, under headers."
+        )
+    for name, value in options["headers"].items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", str(name)) or re.search(
+            r"[^\t\x20-\x7e\x80-\xff]", str(value)
+        ):
+            raise InputError("headers", name, "is no header", "Write a name and one line of text.")
+    try:
+        re.compile(expect.get("matches") or "")
+    except re.error as error:
+        raise InputError(
+            "expect.matches", expect["matches"], f"is no regular expression: {error}", "Correct it."
+        ) from error
+
+
 def observe(options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
     """Make one request. `response_seconds` runs from the first byte sent to the last byte of the body."""
+    expect = options["expect"] or {}
     started = time.monotonic()
     status, body = _fetch(options, started + options["timeout"])
     metrics: dict[str, float] = {"response_seconds": round(time.monotonic() - started, 6), "status_code": status}
-    document = _document(options, body)
-    for name, path in options["values"].items():
-        value = _number(find(document, str(path)))
-        if value is not None:
-            metrics[name] = value
-    unmet = _unmet(options["expect"] or {}, status, body, document)
+    unmet = _unmet(expect, status, body)
+    if options["values"] or expect.get("json"):
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            unmet.append("the body is no JSON")
+        else:
+            metrics.update(_values(options["values"], document))
+            unmet.extend(_unlike(expect.get("json") or {}, document))
     if unmet:
-        return [Observation(metrics, "; ".join(unmet), "critical")]
+        return [Observation(metrics, f"{_shown(options['url'])}: {'; '.join(unmet)}", "critical")]
     summary = f"{options['method']} answered {status} in {show_duration(metrics['response_seconds'])}"
     return [Observation(metrics, summary)]
 
 
 def _fetch(options: t.Mapping[str, t.Any], deadline: float) -> tuple[int, bytes]:
     """Return status and body; `TargetDown` when there is no whole answer before `deadline`."""
-    request = _request(options)
+    wanted = (options["expect"] or {}).get("status") or ()
     # A health check asks the service itself, not a proxy.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *_tls(options))
+    handlers = [urllib.request.ProxyHandler({}), _Redirect(wanted), *_tls(options)]
+    opener = urllib.request.build_opener(*handlers)
     try:
         try:
-            response = opener.open(request, timeout=options["timeout"])
+            response = opener.open(_request(options), timeout=options["timeout"])
         except urllib.error.HTTPError as error:
             response = error
         with response:
             return response.status, _read(response, deadline)
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        if isinstance(reason, TimeoutError):
+        # Python 3.9 has a class of its own for it.
+        if isinstance(reason, (TimeoutError, socket.timeout)):
             reason = f"no whole answer within {options['timeout']:g} s"
-        raise TargetDown(f"{_shown(options['url'])}: {reason}") from error
+        raise TargetDown(f"{_shown(options['url'])}: {reason or type(reason).__name__}") from error
+
+
+class _Redirect(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, unless the redirect is what the user expects; their headers stay with the host they were meant for."""
+
+    def __init__(self, wanted: t.Collection[int]) -> None:
+        self._wanted = wanted
+
+    def redirect_request(  # the signature is urllib's
+        self, req: urllib.request.Request, fp: t.Any, code: int, msg: str, headers: t.Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if code in self._wanted or not newurl.startswith(("http://", "https://")):
+            return None
+        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if following is not None and (following.type, following.host) != (req.type, req.host):
+            following.headers = {name: value for name, value in following.headers.items() if name == "User-agent"}
+        return following
 
 
 def _request(options: t.Mapping[str, t.Any]) -> urllib.request.Request:
-    if not options["url"].startswith(("http://", "https://")):
-        raise InputError(
-            "url", _shown(options["url"]), "is no HTTP address", "Write http://host:port/path or https://…."
-        )
-    body, headers = options["body"], {"User-Agent": "sre.runbooks", **options["headers"]}
+    body, headers = options["body"], {"User-Agent": "sre.runbooks"}
+    headers.update({str(name): str(value) for name, value in options["headers"].items()})
     if isinstance(body, (dict, list)):
         body = json.dumps(body)
         headers.setdefault("Content-Type", "application/json")
     data = None if body is None else str(body).encode()
-    try:
-        return urllib.request.Request(options["url"], data=data, headers=headers, method=options["method"])
-    except ValueError as error:
-        raise InputError("url", _shown(options["url"]), "is no HTTP address", "Write http://host:port/path.") from error
+    # refuse() lets nothing but http and https through.
+    return urllib.request.Request(options["url"], data=data, headers=headers, method=options["method"])  # noqa: S310
 
 
 def _tls(options: t.Mapping[str, t.Any]) -> list[urllib.request.BaseHandler]:
-    if not options["url"].startswith("https://"):
+    """A redirect may lead from http to https, so that what the user says of certificates holds there too."""
+    if options["validate_certs"] and not options["ca_path"] and not options["url"].startswith("https://"):
         return []
     import ssl
 
-    context = ssl.create_default_context(cafile=options["ca_path"])
+    try:
+        context = ssl.create_default_context(cafile=options["ca_path"])
+    except OSError as error:
+        raise RunbookError(
+            f"ca_path: {options['ca_path']}: {error.strerror or error}. Name a file of certificates in PEM format."
+        ) from error
     if not options["validate_certs"]:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -111,7 +162,7 @@ def _read(response: t.Any, deadline: float) -> bytes:
     while chunk := response.read1(65536):
         body += chunk
         if len(body) > BODY_LIMIT:
-            raise TargetDown(f"the body is larger than {BODY_LIMIT} bytes")
+            raise http.client.HTTPException(f"the body is larger than {show_size(BODY_LIMIT)}")
         if time.monotonic() > deadline:
             raise TimeoutError
     return body
@@ -119,16 +170,13 @@ def _read(response: t.Any, deadline: float) -> bytes:
 
 def _shown(url: str) -> str:
     """The address without user and password."""
-    return re.sub(r"//[^/@]*@", "//", url)
+    return re.sub(r"//[^/]*@", "//", url)
 
 
-def _document(options: t.Mapping[str, t.Any], body: bytes) -> t.Any:
-    if not options["values"] and not (options["expect"] or {}).get("json"):
-        return None
-    try:
-        return json.loads(body)
-    except ValueError:
-        raise TargetDown(f"{_shown(options['url'])}: the body is no JSON") from None
+def _values(paths: t.Mapping[str, t.Any], document: t.Any) -> dict[str, float]:
+    """The figures that stand at `paths`; one that is missing or no number is left out."""
+    found = {name: _number(find(document, str(path))) for name, path in paths.items()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def find(document: t.Any, path: str) -> t.Any:
@@ -136,7 +184,7 @@ def find(document: t.Any, path: str) -> t.Any:
     for part in path.split("."):
         if isinstance(document, dict):
             document = document.get(part)
-        elif isinstance(document, list) and part.isdigit() and int(part) < len(document):
+        elif isinstance(document, list) and part.isdecimal() and int(part) < len(document):
             document = document[int(part)]
         else:
             return None
@@ -144,33 +192,33 @@ def find(document: t.Any, path: str) -> t.Any:
 
 
 def _number(value: t.Any) -> float | None:
-    """Numbers, booleans as 0 and 1, and texts that are a number."""
+    """Numbers, booleans as 0 and 1, and texts that are a number. NaN is none: it would be past no bound, ever."""
     try:
-        return None if value is None else float(value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return number if math.isfinite(number) else None
 
 
-def _unmet(expect: t.Mapping[str, t.Any], status: int, body: bytes, document: t.Any) -> list[str]:
-    """What the answer should have been and was not."""
+def _unmet(expect: t.Mapping[str, t.Any], status: int, body: bytes) -> list[str]:
+    """What status and text should have been and were not."""
     wanted = expect.get("status") or [200]
     unmet = []
     if status not in wanted:
         unmet.append(f"status is {status}, expected {' or '.join(map(str, wanted))}")
-    for path, value in (expect.get("json") or {}).items():
-        actual = find(document, path)
-        if actual != value:
-            unmet.append(f"{path} is {json.dumps(actual)[:80]}, expected {json.dumps(value)}")
     text = body.decode("utf-8", "replace") if expect.get("contains") or expect.get("matches") else ""
     if expect.get("contains") and expect["contains"] not in text:
         unmet.append(f"the body does not contain {expect['contains']!r}")
-    if expect.get("matches") and not _search(expect["matches"], text):
+    if expect.get("matches") and not re.search(expect["matches"], text):
         unmet.append(f"the body does not match {expect['matches']!r}")
     return unmet
 
 
-def _search(pattern: str, text: str) -> bool:
-    try:
-        return re.search(pattern, text) is not None
-    except re.error as error:
-        raise RunbookError(f"expect.matches: {pattern!r} is no regular expression: {error}. Correct it.") from error
+def _unlike(wanted: t.Mapping[str, t.Any], document: t.Any) -> list[str]:
+    """What the JSON should have held and did not."""
+    unlike = []
+    for path, value in wanted.items():
+        actual = find(document, str(path))
+        if actual != value or isinstance(actual, bool) != isinstance(value, bool):
+            unlike.append(f"{path} is {json.dumps(actual)[:80]}, expected {json.dumps(value)}")
+    return unlike

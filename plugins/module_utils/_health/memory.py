@@ -16,6 +16,7 @@ METRICS = ("memory_percent", "available_bytes", "swap_percent", "oom_kills")
 OPTIONS: dict[str, t.Any] = {}
 DEFAULT_BOUNDS: dict[str, t.Any] = {}
 INHERENT = False
+VMSTAT = "/proc/vmstat"
 
 
 def observe(_options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
@@ -23,9 +24,18 @@ def observe(_options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
     psutil = _psutil.get()
     memory, swap = psutil.virtual_memory(), psutil.swap_memory()
     metrics = {"memory_percent": memory.percent, "available_bytes": memory.available, "swap_percent": swap.percent}
-    with open("/proc/vmstat", encoding="ascii") as stream:
-        for line in stream:
-            if line.startswith("oom_kill "):
-                metrics["oom_kills"] = int(line.split()[1])
+    oom_kills = _oom_kills()
+    if oom_kills is not None:
+        metrics["oom_kills"] = oom_kills
     summary = f"{memory.percent:.1f} % used, {units.show_size(memory.available)} available, swap {swap.percent:.1f} %"
     return [Observation(metrics, summary)]
+
+
+def _oom_kills() -> int | None:
+    """None where the kernel does not count them, or a container does not show the file."""
+    try:
+        with open(VMSTAT, encoding="ascii") as stream:
+            words = next((line.split() for line in stream if line.startswith("oom_kill ")), None)
+    except OSError:
+        return None
+    return int(words[1]) if words else None

@@ -10,6 +10,7 @@ import socket
 import time
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
 
@@ -23,6 +24,12 @@ DEFAULT_BOUNDS: dict[str, t.Any] = {}
 INHERENT = True
 
 
+def refuse(options: t.Mapping[str, t.Any]) -> None:
+    """A port is 16 bits wide."""
+    if not 1 <= options["port"] <= 65535:
+        raise InputError("port", options["port"], "is no port", "Give a number from 1 to 65535.")
+
+
 def observe(options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
     """Connect once."""
     address = (options["host"], options["port"])
@@ -30,10 +37,14 @@ def observe(options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
     started = time.monotonic()
     try:
         socket.create_connection(address, timeout=options["timeout"]).close()
-    except OSError as error:
-        if options["state"] == "closed":
-            return [Observation({}, f"{where} is closed")]
-        raise TargetDown(f"{where} cannot be reached: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:
+        problem = getattr(error, "strerror", None) or error
+        if options["state"] == "open":
+            raise TargetDown(f"{where} cannot be reached: {problem}") from error
+        if isinstance(error, (socket.gaierror, UnicodeError)):
+            # A name that cannot be looked up says nothing about the port.
+            raise RunbookError(f"{where}: the name cannot be looked up: {problem}") from error
+        return [Observation({}, f"{where} is closed: {problem}")]
     seconds = round(time.monotonic() - started, 6)
     if options["state"] == "closed":
         raise TargetDown(f"{where} is open, but must be closed")

@@ -24,16 +24,19 @@ OPTIONS: dict[str, t.Any] = {
 }
 DEFAULT_BOUNDS: dict[str, t.Any] = {}
 INHERENT = True
+# Of other users' sessions a role without pg_read_all_stats sees the database alone: what cannot be seen is null, not 0.
 # Transaction ids are 31 bits wide (PostgreSQL documentation, "Preventing Transaction ID Wraparound Failures").
 QUERY = """
 SELECT json_build_object(
   'connections_percent', (SELECT round(100.0 * count(*) / current_setting('max_connections')::int, 1)
-    FROM pg_stat_activity WHERE backend_type = 'client backend'),
+    FROM pg_stat_activity WHERE coalesce(backend_type, 'client backend') = 'client backend' AND datname IS NOT NULL),
   'xid_age_percent', (SELECT round(100.0 * max(age(datfrozenxid)) / 2147483648.0, 2) FROM pg_database),
-  'longest_transaction_seconds', (SELECT coalesce(extract(epoch FROM max(now() - xact_start)), 0)
-    FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()),
-  'idle_in_transaction_seconds', (SELECT coalesce(extract(epoch FROM max(now() - state_change)), 0)
-    FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'),
+  'longest_transaction_seconds', CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN
+    (SELECT coalesce(extract(epoch FROM max(now() - xact_start)), 0)
+    FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()) END,
+  'idle_in_transaction_seconds', CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN
+    (SELECT coalesce(extract(epoch FROM max(now() - state_change)), 0)
+    FROM pg_stat_activity WHERE state LIKE 'idle in transaction%') END,
   'replication_lag_seconds', CASE WHEN pg_is_in_recovery()
     THEN CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
       ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END

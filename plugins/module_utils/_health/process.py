@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import time
 import typing as t
@@ -23,13 +22,21 @@ INHERENT = True
 CPU_INTERVAL = 0.2
 
 
-def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
-    """Measure: memory, CPU (over 0.2 s) and open files of the process that has most, age of the youngest."""
-    psutil = _psutil.get()
+def refuse(options: t.Mapping[str, t.Any]) -> None:
+    """Exactly one way to find the processes."""
     if bool(options["pattern"]) == bool(options["pidfile"]):
         raise InputError(
             "pattern", options["pattern"], "must be given when pidfile is not", "Give exactly one of the two."
         )
+    try:
+        re.compile(options["pattern"] or "")
+    except re.error as error:
+        raise InputError("pattern", options["pattern"], f"is no regular expression: {error}", "Correct it.") from error
+
+
+def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
+    """Measure: memory, CPU (over 0.2 s) and open files of the process that has most, age of the youngest."""
+    psutil = _psutil.get()
     found = _by_pidfile(psutil, options["pidfile"]) if options["pidfile"] else _by_pattern(psutil, options["pattern"])
     started = time.monotonic()
     cpu_before = {process.pid: _cpu_seconds(psutil, process) for process in found}
@@ -58,17 +65,20 @@ def _by_pidfile(psutil: t.Any, path: str) -> list[t.Any]:
 
 
 def _by_pattern(psutil: t.Any, pattern: str) -> list[t.Any]:
-    """Processes whose command line matches; the connection that carries this module (our ancestors) does not count."""
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise InputError("pattern", pattern, f"is no regular expression: {error}", "Correct it.") from error
-    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    return [
+    """Processes whose command line matches, without our own kin.
+
+    Ancestors are the connection that carries this module. Children are the client programs of the checks made at the
+    same time: psql must not pass for the server that it asks.
+    """
+    expression = re.compile(pattern)
+    found = [
         process
         for process in psutil.process_iter(["cmdline"])
-        if process.pid not in own and expression.search(" ".join(process.info["cmdline"] or ()))
+        if expression.search(" ".join(process.info["cmdline"] or ()))
     ]
+    this = psutil.Process()
+    own = {this.pid, *(each.pid for each in [*this.parents(), *this.children(recursive=True)])}
+    return [process for process in found if process.pid not in own]
 
 
 def _cpu_seconds(psutil: t.Any, process: t.Any) -> float:
@@ -76,7 +86,7 @@ def _cpu_seconds(psutil: t.Any, process: t.Any) -> float:
         times = process.cpu_times()
     except psutil.Error:
         return 0.0
-    return times.user + times.system
+    return float(times.user + times.system)
 
 
 def _figures(psutil: t.Any, process: t.Any, cpu_before: float, elapsed: float, now: float) -> dict[str, float]:

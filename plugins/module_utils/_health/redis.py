@@ -50,7 +50,8 @@ def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     elapsed = time.monotonic() - started
     answer, _newline, text = result.stdout.partition("\n")
     if answer.strip() != "PONG":
-        problem = answer.strip() or result.stderr.strip().partition("\n")[0]
+        # "AUTH failed: WRONGPASS …" stands there; what follows in the answer is only that nobody is logged in.
+        problem = result.stderr.strip().partition("\n")[0] or answer.strip() or "no answer"
         raise TargetDown(f"Redis at {where[1]}: {problem}")
     info = dict(line.strip().partition(":")[::2] for line in text.splitlines())
     metrics = {"response_seconds": round(elapsed, 6), **figures(info, host.now)}

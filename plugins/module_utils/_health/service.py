@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import units as quantities
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 
 METRICS = ("active", "restarts", "uptime_seconds")
@@ -20,13 +21,21 @@ INHERENT = True
 PROPERTIES = "Id,LoadState,ActiveState,SubState,NRestarts,ActiveEnterTimestampMonotonic"
 
 
+def refuse(options: t.Mapping[str, t.Any]) -> None:
+    """Names without wildcards, for systemd answers those with any number of units."""
+    if not options["units"]:
+        raise InputError("units", options["units"], "names no unit, so nothing would be checked", "Name at least one.")
+    for name in options["units"]:
+        if not name or re.search(r"[*?\[\s]", name):
+            raise InputError("units", name, "is no unit's name", "Write each unit's whole name, without wildcards.")
+
+
 def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     """Ask systemd for all `units` at once."""
-    if not options["units"]:
-        raise RunbookError("units: names no unit, so nothing would be checked. Name at least one.")
-    argv = ["systemctl", "show", f"--property={PROPERTIES}", "--", *options["units"]]
+    names = list(dict.fromkeys(options["units"]))
+    argv = ["systemctl", "show", f"--property={PROPERTIES}", "--", *names]
     text = host.commands.run(argv, timeout=options["timeout"]).stdout
-    return parse(text, options["units"], time.monotonic())
+    return parse(text, names, time.monotonic())
 
 
 def parse(text: str, names: t.Sequence[str], monotonic: float) -> list[Observation]:

@@ -13,6 +13,7 @@ import time
 import typing as t
 import urllib.parse
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
 
@@ -40,6 +41,10 @@ def observe(options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
             free = connection.execute("PRAGMA freelist_count").fetchone()[0]
             problems = _integrity(connection, options["integrity"], started + options["timeout"])
     except sqlite3.Error as error:
+        if str(error) == "interrupted":
+            raise RunbookError(
+                f"{path}: the {options['integrity']} check did not end within {options['timeout']:g} s. Raise timeout."
+            ) from error
         raise TargetDown(f"{path}: {error}") from error
     metrics: dict[str, float] = {
         "response_seconds": round(elapsed, 6),
