@@ -63,7 +63,7 @@ class Sickness:
         self.memory_mib = mebibytes
         if mebibytes:
             self.ballast = mmap.mmap(-1, mebibytes * 2**20)
-            for _ in range(mebibytes):
+            for _each in range(mebibytes):
                 self.ballast.write(b"\x01" * 2**20)
 
     def hang(self, seconds: float) -> None:
@@ -219,7 +219,7 @@ class State:
             except (urllib.error.URLError, OSError) as error:
                 self.logs.main.warning("TIMEOUT a hung worker ended: %s", error)
 
-        for _ in range(workers):
+        for _each in range(workers):
             threading.Thread(target=call, daemon=True).start()
 
     def start_synchronisation(self) -> None:

@@ -110,7 +110,7 @@ def test_a_viewer_may_not_plan_and_nobody_without_token_may_do_anything(app):
 
 def test_too_many_calls_with_one_key_are_refused(app):
     key = create_key(app)["key"]
-    answers = [app.call("GET", "/api/v1/whoami", token=key) for _ in range(51)]
+    answers = [app.call("GET", "/api/v1/whoami", token=key) for _each in range(51)]
     assert [answer.status for answer in answers] == [200] * 50 + [429]
     assert "rate limit exceeded" in app.log_dir.joinpath("feature11_errors.log").read_text()
 
@@ -174,7 +174,7 @@ def test_i5_cache_and_queue_are_counted_and_cleared(app):
     assert app.admin("GET", "/api/v1/cache/stats").body["entries"] >= 1
     assert app.admin("POST", "/api/v1/cache/flush").body["flushed"] >= 1
     assert app.admin("GET", "/api/v1/cache/stats").body["entries"] == 0
-    for _ in range(3):
+    for _each in range(3):
         assert app.admin("POST", "/api/v1/evaluate", {"model_name": "m", "task": "t"}).status == 202
     assert app.admin("POST", "/api/v1/evaluate/next").status == 200
     assert app.call("GET", "/api/v1/metrics").body["queue_depth"] == 2

@@ -35,7 +35,7 @@ def test_latency_is_felt_and_goes_away(healthy):
 
 def test_the_share_of_500s_is_exact(healthy):
     healthy.admin("PUT", "/admin/sick", {"error_rate": 0.25})
-    answers = [healthy.call("GET", "/health").status for _ in range(20)]
+    answers = [healthy.call("GET", "/health").status for _each in range(20)]
     assert answers.count(500) == 5
     healthy.admin("PUT", "/admin/sick", {"error_rate": 0})
     healthy.admin("DELETE", "/admin/sick")
@@ -45,7 +45,7 @@ def test_the_share_of_500s_is_exact(healthy):
 def test_error_rate_shows_in_the_business_metrics(healthy):
     # Half of the calls fail, so one of two reads succeeds.
     healthy.admin("PUT", "/admin/sick", {"error_rate": 0.5})
-    answers = [healthy.call("GET", "/api/v1/metrics") for _ in range(2)]
+    answers = [healthy.call("GET", "/api/v1/metrics") for _each in range(2)]
     metrics = next(answer.body for answer in answers if answer.status == 200)
     assert metrics["error_rate"] > 0.4
     assert metrics["success_rate_percent"] < 50
