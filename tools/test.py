@@ -23,7 +23,7 @@ LOGS = ROOT / ".work" / "log"
 # Group after group; in a group the lanes run at the same time, each one part after another. What is timed or starts
 # servers of its own runs alone.
 GROUPS: tuple[tuple[tuple[str, ...], ...], ...] = (
-    (("lint", "sanity", "unit"), ("image",)),
+    (("lint", "sanity", "unit"), ("image", "demo")),
     (("integration",),),
     (("molecule",),),
     (("latest",),),
