@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import threading
 import time
 from collections import deque
 from datetime import timedelta
@@ -39,6 +40,7 @@ class Access:
     def __init__(self, settings: Settings, database: Database, logs: Logs) -> None:
         self._settings, self._database, self._logs = settings, database, logs
         self._calls: dict[int, deque[float]] = {}
+        self._lock = threading.Lock()
 
     def create_key(self, name: str, owner: str, role: str, days: float) -> tuple[int, str]:
         """Create a key of 32 random bytes, store its hash, and return its id and the key, which is shown this once."""
@@ -88,12 +90,13 @@ class Access:
         return f"key {key.id} of {key.owner}", key.role
 
     def _limit(self, key: int) -> None:
-        calls, moment = self._calls.setdefault(key, deque()), time.monotonic()
-        while calls and calls[0] < moment - 60:
-            calls.popleft()
-        if len(calls) >= self._settings.rate_limit:
-            raise RefusalError("API_001", f"rate limit exceeded: key {key}")
-        calls.append(moment)
+        with self._lock:
+            calls, moment = self._calls.setdefault(key, deque()), time.monotonic()
+            while calls and calls[0] < moment - 60:
+                calls.popleft()
+            if len(calls) >= self._settings.rate_limit:
+                raise RefusalError("API_001", f"rate limit exceeded: key {key}")
+            calls.append(moment)
 
 
 def payload(**kinds: Any) -> dict[str, Any]:

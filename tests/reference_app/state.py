@@ -142,14 +142,16 @@ class State:
         self.queue: deque[dict[str, Any]] = deque()
         self.maintenance = False
         self._calls: deque[tuple[float, bool]] = deque()
+        self._lock = threading.Lock()
         self._stopping = threading.Event()
 
     def count(self, failed: bool) -> None:
         """Count one call of the last five minutes."""
         moment = time.monotonic()
-        self._calls.append((moment, failed))
-        while self._calls and self._calls[0][0] < moment - WINDOW_SECONDS:
-            self._calls.popleft()
+        with self._lock:
+            self._calls.append((moment, failed))
+            while self._calls[0][0] < moment - WINDOW_SECONDS:
+                self._calls.popleft()
 
     def queue_depth(self) -> int:
         return len(self.queue) + self.sickness.queue_depth
@@ -157,7 +159,9 @@ class State:
     def business_metrics(self) -> dict[str, float]:
         """The metrics of row H8 by name; ratios 0 to 1, percent and base units where the name says so."""
         sickness, minutes = self.sickness, WINDOW_SECONDS / 60
-        calls, failed = list(self._calls), sum(failed for _, failed in self._calls)
+        with self._lock:
+            calls = list(self._calls)
+        failed = sum(one_failed for _moment, one_failed in calls)
         base = BASE_CALLS / (1 + 10 * sickness.latency_seconds)
         base_failed = base * minutes * min(1.0, BASE_ERROR_RATE + sickness.error_rate)
         models = self.database.model_metrics()

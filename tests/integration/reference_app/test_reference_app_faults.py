@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -102,6 +103,15 @@ def test_one_hung_worker_leaves_the_others(lone_app):
     lone_app.start()
     lone_app.admin("PUT", "/admin/sick", {"hung_workers": 1})
     assert lone_app.call("GET", "/health").status == 200
+
+
+def test_many_callers_at_once_all_get_their_answer(lone_app):
+    lone_app.run("--seed", "50")
+    lone_app.start()
+    paths = ["/api/v1/metrics", "/status", "/metrics", "/api/v1/allocations", "/health"] * 60
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(lambda path: lone_app.admin("GET", path).status, paths))
+    assert statuses == [200] * len(paths)
 
 
 def test_with_all_workers_hung_nothing_answers_and_sigterm_still_ends_it(lone_app):
