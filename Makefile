@@ -92,7 +92,7 @@ molecule: setup ## Molecule scenarios on systemd hosts
 
 # The daily playbook is run there too, as the demo.
 latest: setup-latest ## Unit tests, sanity and the demo on Python 3.13 and the newest ansible-core
-	@PATH="$(CURDIR)/$(LATEST)/bin:$$PATH"; ansible --version | head -1; pytest tests/unit; python tools/sanity.py; tests/reference_app/demo
+	@PATH="$(CURDIR)/$(LATEST)/bin:$$PATH"; ansible --version | sed -n 1p; pytest tests/unit; python tools/sanity.py; tests/reference_app/demo
 
 bench: setup ## The figures of docs/performance.md, one line of JSON each
 	@tests/benchmarks/run
