@@ -39,18 +39,15 @@ options:
       - The password of a database may stand in C(PGPASSWORD), C(~/.pgpass) or a service file instead of the URL; it is never printed.
     type: str
     default: sqlite:///~/.local/state/sre-runbooks/history.db
+extends_documentation_fragment:
+  - sre.runbooks.attributes
+  - sre.runbooks.attributes.actiongroup
 attributes:
   check_mode:
-    description: Can run in check mode and say what it would do, without changing anything.
     support: full
     details: Nothing is recorded.
   diff_mode:
-    description: Returns the plan as a difference in diff mode.
     support: none
-  platform:
-    description: The operating systems that it works on.
-    platforms: posix
-    support: full
   action:
     description: Has an action that runs on the controller.
     support: full

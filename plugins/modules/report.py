@@ -52,18 +52,15 @@ options:
     description: Columns of the table; V(0) for the width of the terminal, or 100 where there is none.
     type: int
     default: 0
+extends_documentation_fragment:
+  - sre.runbooks.attributes
+  - sre.runbooks.attributes.actiongroup
 attributes:
   check_mode:
-    description: Can run in check mode and say what it would do, without changing anything.
     support: full
     details: The table is printed, no file is written.
   diff_mode:
-    description: Returns the plan as a difference in diff mode.
     support: none
-  platform:
-    description: The operating systems that it works on.
-    platforms: posix
-    support: full
   action:
     description: Has an action that runs on the controller.
     support: full

@@ -12,9 +12,25 @@ from __future__ import annotations
 
 from types import ModuleType
 
-NAMES: tuple[str, ...] = ()
+NAMES: tuple[str, ...] = (
+    "files",
+    "postgresql",
+    "sqlite",
+)
 
 
 def load(name: str) -> ModuleType:
     """Return the entry called `name`; KeyError when there is none."""
+    if name == "files":
+        from ansible_collections.sre.runbooks.plugins.module_utils._backup import files
+
+        return files
+    if name == "postgresql":
+        from ansible_collections.sre.runbooks.plugins.module_utils._backup import postgresql
+
+        return postgresql
+    if name == "sqlite":
+        from ansible_collections.sre.runbooks.plugins.module_utils._backup import sqlite
+
+        return sqlite
     raise KeyError(name)
