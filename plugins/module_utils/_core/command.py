@@ -231,10 +231,10 @@ def _joined(stages: list[list[str]]) -> list[str]:
     """
     count = len(stages)
     first = [
-        f"s{number}=$(({' + '.join([str(count + 1), *[f'${n}' for n in range(1, number)]])}))"
+        f"s{number}=$(({' + '.join([str(count + 1), *[f'${{{n}}}' for n in range(1, number)]])}))"
         for number in range(1, count + 1)
     ]
-    parts = [f'"${{@:s{number}:${number}}}"' for number in range(1, count + 1)]
+    parts = [f'"${{@:s{number}:${{{number}}}}}"' for number in range(1, count + 1)]
     script = f'{"; ".join(first)}; {" | ".join(parts)}; echo "{_STATUS_MARK}${{PIPESTATUS[*]}}" >&2'
     lengths = [str(len(stage)) for stage in stages]
     return [require("bash"), "-c", script, "pipeline", *lengths, *[part for stage in stages for part in stage]]
