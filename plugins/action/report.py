@@ -39,7 +39,12 @@ class ActionModule(ControllerAction):
         "stages": {"type": "list", "elements": "str", "default": []},
         "history_url": {"type": "str", "default": "sqlite:///~/.local/state/sre-runbooks/history.db"},
         "directory": {"type": "str", "default": "~/.local/state/sre-runbooks/reports"},
-        "formats": {"type": "list", "elements": "str", "choices": ["table", "json", "html"], "default": ["table", "json", "html"]},
+        "formats": {
+            "type": "list",
+            "elements": "str",
+            "choices": ["table", "json", "html"],
+            "default": ["table", "json", "html"],
+        },
         "width": {"type": "int", "default": 0},
     }
 
@@ -64,7 +69,9 @@ class ActionModule(ControllerAction):
             wanted = "" if arguments["run_id"] == "latest" else arguments["run_id"]
             return from_history(history, history.find(wanted, arguments["playbook"]))
         if not arguments["stages"]:
-            raise AnsibleActionFail("stages: in check mode nothing was recorded, so the report needs the stages of the run, or a run_id.")
+            raise AnsibleActionFail(
+                "stages: in check mode nothing was recorded, so the report needs the stages of the run, or a run_id."
+            )
         return from_run(collect(task_vars, arguments["stages"], arguments["playbook"] or "run", True))
 
 

@@ -46,12 +46,14 @@ class Store:
         self.shown = shown(url)
         if SQLALCHEMY_MISSING is not None:
             raise HistoryError(
-                option, self.shown, "needs the Python package SQLAlchemy, which is not installed",
+                option,
+                self.shown,
+                "needs the Python package SQLAlchemy, which is not installed",
                 "Install the collection's requirements.txt for the Python that runs ansible-playbook",
             )
         self._parsed = self._parse(url)
         self.sqlite = self._parsed.get_backend_name() == "sqlite"
-        self.path = Path(os.path.abspath(os.path.expanduser(self._parsed.database))) if self.sqlite else None
+        self.path = Path(os.path.abspath(os.path.expanduser(self._parsed.database or ""))) if self.sqlite else None
 
     def _parse(self, url: str) -> sa.URL:
         try:
@@ -73,7 +75,12 @@ class Store:
     def reading(self) -> t.Iterator[sa.Connection]:
         """Give a connection in a transaction that only reads; a store that does not exist yet is an error."""
         if self.path is not None and not self.path.is_file():
-            raise HistoryError(self.option, self.shown, "holds no history yet", "Run a playbook that records one first, such as sre.runbooks.daily")
+            raise HistoryError(
+                self.option,
+                self.shown,
+                "holds no history yet",
+                "Run a playbook that records one first, such as sre.runbooks.daily",
+            )
         with self._translated(), self._engine().connect() as connection, connection.begin():
             self._check_version(connection)
             yield connection
@@ -93,14 +100,21 @@ class Store:
 
     def _check_version(self, connection: sa.Connection) -> None:
         if not sa.inspect(connection).has_table("schema_version"):
-            raise HistoryError(self.option, self.shown, "holds no history yet", "Run a playbook that records one first, such as sre.runbooks.daily")
+            raise HistoryError(
+                self.option,
+                self.shown,
+                "holds no history yet",
+                "Run a playbook that records one first, such as sre.runbooks.daily",
+            )
         version = connection.execute(sa.text("SELECT version FROM schema_version")).scalar() or 0
         if version > len(MIGRATIONS):
             raise NewerSchema(version)
 
     def _engine(self) -> sa.Engine:
         if self.path is None:
-            return sa.create_engine(self._parsed, poolclass=sa.pool.NullPool, connect_args=_postgresql_arguments(self._parsed))
+            return sa.create_engine(
+                self._parsed, poolclass=sa.pool.NullPool, connect_args=_postgresql_arguments(self._parsed)
+            )
         url = sa.URL.create("sqlite", database=str(self.path))
         engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"timeout": BUSY_SECONDS})
         sa.event.listen(engine, "connect", _set_up_sqlite)
@@ -114,14 +128,20 @@ class Store:
             yield
         except NewerSchema as error:
             raise HistoryError(
-                self.option, self.shown, f"was written by a later release (schema version {error}, this release knows {len(MIGRATIONS)})",
+                self.option,
+                self.shown,
+                f"was written by a later release (schema version {error}, this release knows {len(MIGRATIONS)})",
                 "Update the collection sre.runbooks on this controller",
             ) from None
         except OSError as error:
-            raise HistoryError(self.option, self.shown, f"cannot be used: {error.strerror}: {error.filename}", self._remedy()) from None
+            raise HistoryError(
+                self.option, self.shown, f"cannot be used: {error.strerror}: {error.filename}", self._remedy()
+            ) from None
         except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
             # The cause is cut off on purpose: a traceback would show the statement's parameters and the address.
-            raise HistoryError(self.option, self.shown, f"cannot be used: {self._reason(error)}", self._remedy()) from None
+            raise HistoryError(
+                self.option, self.shown, f"cannot be used: {self._reason(error)}", self._remedy()
+            ) from None
 
     def _reason(self, error: Exception) -> str:
         text = " ".join(str(getattr(error, "orig", None) or error).split()).rstrip(".")
@@ -167,7 +187,10 @@ def _set_up_sqlite(connection: t.Any, _record: t.Any) -> None:
         try:
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > deadline:
+            if (
+                error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+                or time.monotonic() > deadline
+            ):
                 raise
             # Changing the mode needs the file for itself and does not wait for it as statements do.
             time.sleep(0.05)

@@ -23,7 +23,13 @@ else:
     PSUTIL_MISSING = None
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
-from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import HostAnswer, Run, call_host, expected_stages, one_line
+from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import (
+    HostAnswer,
+    Run,
+    call_host,
+    expected_stages,
+    one_line,
+)
 
 
 def collect(task_vars: Mapping[str, t.Any], stages: Sequence[str], playbook: str, check_mode: bool) -> Run:
@@ -31,14 +37,16 @@ def collect(task_vars: Mapping[str, t.Any], stages: Sequence[str], playbook: str
 
     `task_vars` are those of any task of a play with the same hosts as the stages.
     """
-    expected = expected_stages(stages, task_vars.get("ansible_run_tags") or (), task_vars.get("ansible_skip_tags") or ())
+    expected = expected_stages(
+        stages, task_vars.get("ansible_run_tags") or (), task_vars.get("ansible_skip_tags") or ()
+    )
     hostvars = task_vars["hostvars"]
     started = run_started()
     return Run(
         id=f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
         playbook=playbook,
         started=iso(started),
-        finished=iso(datetime.datetime.now(datetime.timezone.utc)),
+        finished=iso(datetime.datetime.now(datetime.UTC)),
         check_mode=check_mode,
         version=collection_version(),
         stages=expected,
@@ -65,8 +73,10 @@ def run_started() -> datetime.datetime:
     try:
         created = psutil.Process(os.getppid()).create_time()
     except psutil.Error as error:
-        raise RunbookError(f"The start of the run cannot be told: process {os.getppid()} cannot be read ({error}).") from error
-    return datetime.datetime.fromtimestamp(created, tz=datetime.timezone.utc)
+        raise RunbookError(
+            f"The start of the run cannot be told: process {os.getppid()} cannot be read ({error})."
+        ) from error
+    return datetime.datetime.fromtimestamp(created, tz=datetime.UTC)
 
 
 def iso(moment: datetime.datetime) -> str:

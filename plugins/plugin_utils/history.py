@@ -55,7 +55,8 @@ class History:
         tables = schema()
         with self._store.writing() as connection:
             migrate(connection)
-            number = connection.execute(tables.runs.insert().values(_run_row(run))).inserted_primary_key[0]
+            inserted = connection.execute(tables.runs.insert().values(_run_row(run))).inserted_primary_key
+            number = t.cast("tuple[int]", inserted)[0]
             for hosts in _batches(run.hosts):
                 _set_since(connection, run, number, hosts)
                 connection.execute(tables.host_runs.insert(), [_host_row(number, host) for host in hosts])
@@ -73,67 +74,113 @@ class History:
         with self._store.reading() as connection:
             row = connection.execute(query).mappings().first()
         if row is None:
-            wanted = " ".join(filter(None, [f"run {run_id!r}" if run_id else "run", f"of the playbook {playbook!r}" if playbook else ""]))
-            raise HistoryError(self._store.option, self._store.shown, f"holds no {wanted}", "Give the id of a recorded run, or none for the latest")
+            wanted = " ".join(
+                filter(
+                    None, [f"run {run_id!r}" if run_id else "run", f"of the playbook {playbook!r}" if playbook else ""]
+                )
+            )
+            raise HistoryError(
+                self._store.option,
+                self._store.shown,
+                f"holds no {wanted}",
+                "Give the id of a recorded run, or none for the latest",
+            )
         return StoredRun(row["number"], {name: value for name, value in row.items() if name != "number"})
 
     def load(self, stored: StoredRun) -> Run:
         """Read a whole run back."""
         columns = stored.columns
         return Run(
-            columns["id"], columns["playbook"], columns["started"], columns["finished"], columns["check_mode"], columns["version"],
-            json.loads(columns["stages"]), list(self._answers(stored)),
+            columns["id"],
+            columns["playbook"],
+            columns["started"],
+            columns["finished"],
+            columns["check_mode"],
+            columns["version"],
+            json.loads(columns["stages"]),
+            list(self._answers(stored)),
         )
 
     def _answers(self, stored: StoredRun) -> Iterator[HostAnswer]:
         tables = schema()
         found: dict[str, list[Outcome]] = collections.defaultdict(list)
         with self._store.reading() as connection:
-            for row in connection.execution_options(yield_per=BATCH).execute(sa.select(tables.outcomes).where(tables.outcomes.c.run == stored.number)):
+            for row in connection.execution_options(yield_per=BATCH).execute(
+                sa.select(tables.outcomes).where(tables.outcomes.c.run == stored.number)
+            ):
                 found[row.host].append(_outcome(row))
-            query = sa.select(tables.host_runs).where(tables.host_runs.c.run == stored.number).order_by(tables.host_runs.c.host)
+            query = (
+                sa.select(tables.host_runs)
+                .where(tables.host_runs.c.run == stored.number)
+                .order_by(tables.host_runs.c.host)
+            )
             for row in connection.execute(query):
                 yield HostAnswer(row.host, row.system, row.answered, found.pop(row.host, []))
 
     def recent(self, stored: StoredRun, count: int = 30) -> list[StoredRun]:
         """Return up to `count` runs of the same playbook that end with `stored`, the oldest first."""
         runs = schema().runs
-        query = sa.select(runs).where(runs.c.playbook == stored.columns["playbook"], runs.c.number <= stored.number).order_by(runs.c.number.desc())
+        query = (
+            sa.select(runs)
+            .where(runs.c.playbook == stored.columns["playbook"], runs.c.number <= stored.number)
+            .order_by(runs.c.number.desc())
+        )
         with self._store.reading() as connection:
             rows = connection.execute(query.limit(count)).mappings().all()
-        return [StoredRun(row["number"], {name: value for name, value in row.items() if name != "number"}) for row in reversed(rows)]
+        return [
+            StoredRun(row["number"], {name: value for name, value in row.items() if name != "number"})
+            for row in reversed(rows)
+        ]
 
     def host_history(self, runs: Sequence[StoredRun]) -> dict[str, list[dict[str, t.Any]]]:
         """Return by host what became of it in each of `runs`, in their order; a run without the host is left out."""
         table = schema().host_runs
         by_number = {run.number: run for run in runs}
         result: dict[str, list[dict[str, t.Any]]] = collections.defaultdict(list)
-        query = sa.select(table.c.run, table.c.host, table.c.status, *(table.c[name] for name in COUNTS)).where(table.c.run.in_(by_number)).order_by(table.c.run)
+        query = (
+            sa.select(table.c.run, table.c.host, table.c.status, *(table.c[name] for name in COUNTS))
+            .where(table.c.run.in_(by_number))
+            .order_by(table.c.run)
+        )
         with self._store.reading() as connection:
             for row in connection.execution_options(yield_per=BATCH).execute(query).mappings():
                 run = by_number[row["run"]]
                 result[row["host"]].append(
-                    {"run": run.id, "started": run.columns["started"], "status": row["status"], **{name: row[name] for name in COUNTS}}
+                    {
+                        "run": run.id,
+                        "started": run.columns["started"],
+                        "status": row["status"],
+                        **{name: row[name] for name in COUNTS},
+                    }
                 )
         return result
 
-    def metric_history(self, runs: Sequence[StoredRun], subjects: Iterable[SubjectKey]) -> dict[SubjectKey, list[tuple[str, str, float]]]:
+    def metric_history(
+        self, runs: Sequence[StoredRun], subjects: Iterable[SubjectKey]
+    ) -> dict[SubjectKey, list[tuple[str, str, float]]]:
         """Return (metric, start of the run, value) of the main metric of each of `subjects` over `runs`, in their order."""
         table = schema().outcomes
         starts = {run.number: run.columns["started"] for run in runs}
         query = (
             sa.select(table.c.run, table.c.metrics)
             .where(table.c.run.in_(starts))
-            .where(*(table.c[name] == sa.bindparam(f"wanted_{name}") for name in ("host", "stage", "subject", "ordinal")))
+            .where(
+                *(table.c[name] == sa.bindparam(f"wanted_{name}") for name in ("host", "stage", "subject", "ordinal"))
+            )
             .order_by(table.c.run)
         )
         result = {}
         with self._store.reading() as connection:
             for key in subjects:
-                wanted = dict(zip(("wanted_host", "wanted_stage", "wanted_subject", "wanted_ordinal"), key))
+                wanted = dict(
+                    zip(("wanted_host", "wanted_stage", "wanted_subject", "wanted_ordinal"), key, strict=True)
+                )
                 points = []
                 for row in connection.execute(query, wanted):
-                    points += [(name, starts[row.run], value) for name, value in itertools.islice(json.loads(row.metrics).items(), 1)]
+                    points += [
+                        (name, starts[row.run], value)
+                        for name, value in itertools.islice(json.loads(row.metrics).items(), 1)
+                    ]
                 result[key] = points
         return result
 
@@ -141,10 +188,12 @@ class History:
         """Return what was unknown, warning or critical in a run: system, status, summary and since by subject."""
         table = schema().outcomes
         names = ("system", "status", "summary", "since")
-        query = sa.select(table.c.host, table.c.stage, table.c.subject, table.c.ordinal, *(table.c[name] for name in names))
+        query = sa.select(
+            table.c.host, table.c.stage, table.c.subject, table.c.ordinal, *(table.c[name] for name in names)
+        )
         with self._store.reading() as connection:
             rows = connection.execute(query.where(table.c.run == stored.number, table.c.status.in_(BAD))).all()
-        return {tuple(row[:4]): dict(zip(names, row[4:])) for row in rows}
+        return {tuple(row[:4]): dict(zip(names, row[4:], strict=True)) for row in rows}
 
 
 def keys(host: HostAnswer) -> Iterator[tuple[SubjectKey, Outcome]]:
@@ -176,17 +225,26 @@ def _set_since(connection: sa.Connection, run: Run, number: int, hosts: Sequence
         columns = ("host", "stage", "subject", "ordinal")
         connection.execute(
             table.delete().where(*(table.c[name] == sa.bindparam(f"gone_{name}") for name in columns)),
-            [{f"gone_{name}": value for name, value in zip(columns, key)} for key in gone],
+            [{f"gone_{name}": value for name, value in zip(columns, key, strict=True)} for key in gone],
         )
     if now:
         rows = [
-            {"host": key[0], "stage": key[1], "subject": key[2], "ordinal": key[3], "run": number, "status": each["status"], "since": each["since"]}
+            {
+                "host": key[0],
+                "stage": key[1],
+                "subject": key[2],
+                "ordinal": key[3],
+                "run": number,
+                "status": each["status"],
+                "since": each["since"],
+            }
             for key, each in now.items()
         ]
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         insert = dialect.insert(table)
         upsert = insert.on_conflict_do_update(
-            index_elements=["host", "stage", "subject", "ordinal"], set_={name: insert.excluded[name] for name in ("run", "status", "since")}
+            index_elements=["host", "stage", "subject", "ordinal"],
+            set_={name: insert.excluded[name] for name in ("run", "status", "since")},
         )
         connection.execute(upsert, rows)
 
@@ -208,7 +266,14 @@ def _run_row(run: Run) -> dict[str, t.Any]:
 
 
 def _host_row(number: int, host: HostAnswer) -> dict[str, t.Any]:
-    return {"run": number, "host": host.name, "system": host.system, "status": host.status, "answered": host.answered, **count(host.outcomes)}
+    return {
+        "run": number,
+        "host": host.name,
+        "system": host.system,
+        "status": host.status,
+        "answered": host.answered,
+        **count(host.outcomes),
+    }
 
 
 def _outcome_rows(number: int, hosts: Iterable[HostAnswer]) -> Iterator[dict[str, t.Any]]:

@@ -12,7 +12,14 @@ import typing as t
 from collections.abc import Iterable, Mapping, Sequence
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import STATUSES, worst
-from ansible_collections.sre.runbooks.plugins.plugin_utils.history import BAD, History, StoredRun, SubjectKey, count, keys
+from ansible_collections.sre.runbooks.plugins.plugin_utils.history import (
+    BAD,
+    History,
+    StoredRun,
+    SubjectKey,
+    count,
+    keys,
+)
 from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import ROLL_CALL, HostAnswer, Outcome, Run
 
 SCHEMA = "sre.runbooks.report/1"
@@ -34,7 +41,11 @@ def from_history(history: History, stored: StoredRun) -> Document:
         host["history"] = by_host.get(host["name"], [])
     document["history"] = [_run_point(each) for each in recent]
     wanted = [(key, each) for key, each in _bad_ones(run) if each["metrics"]][:CHARTS_LIMIT]
-    index = {(host["name"], each["stage"], each["subject"], each["ordinal"]): each for _system, host in hosts_of(document) for each in host["outcomes"]}
+    index = {
+        (host["name"], each["stage"], each["subject"], each["ordinal"]): each
+        for _system, host in hosts_of(document)
+        for each in host["outcomes"]
+    }
     for key, points in history.metric_history(recent, [key for key, each in wanted]).items():
         index[key]["history"] = _chart(points)
     if len(recent) > 1:
@@ -69,7 +80,13 @@ def from_run(run: Run) -> Document:
             "expected": len(run.hosts),
             "answered": sum(host.answered for host in run.hosts),
             "missing": [
-                {"host": host.name, "system": host.system or NO_SYSTEM, "subject": each["subject"], "summary": each["summary"], "since": each["since"]}
+                {
+                    "host": host.name,
+                    "system": host.system or NO_SYSTEM,
+                    "subject": each["subject"],
+                    "summary": each["summary"],
+                    "since": each["since"],
+                }
                 for host in sorted(run.hosts, key=lambda host: host.name)
                 for each in host.outcomes
                 if each["stage"] == ROLL_CALL
@@ -84,7 +101,13 @@ def from_run(run: Run) -> Document:
 def worst_first(thing: Mapping[str, t.Any]) -> tuple[t.Any, ...]:
     """Sort key of systems and hosts: the worst status, then the most of it, then the name."""
     counts = thing["counts"]
-    return (-STATUSES.index(thing["status"]), -counts["critical"], -counts["warning"], -counts["unknown"], thing["name"])
+    return (
+        -STATUSES.index(thing["status"]),
+        -counts["critical"],
+        -counts["warning"],
+        -counts["unknown"],
+        thing["name"],
+    )
 
 
 def hosts_of(document: Document) -> Iterable[tuple[Document, Document]]:
@@ -105,7 +128,15 @@ def _system(name: str, hosts: Sequence[HostAnswer], run: Run) -> Document:
 
 def _host(host: HostAnswer, run: Run) -> Document:
     rows = [(each, ordinal) for (_host_name, _stage, _subject, ordinal), each in keys(host)]
-    rows.sort(key=lambda row: (-STATUSES.index(row[0]["status"]), row[0]["stage"] != ROLL_CALL, row[0]["stage"], row[0]["subject"], row[1]))
+    rows.sort(
+        key=lambda row: (
+            -STATUSES.index(row[0]["status"]),
+            row[0]["stage"] != ROLL_CALL,
+            row[0]["stage"],
+            row[0]["subject"],
+            row[1],
+        )
+    )
     return {
         "name": host.name,
         "status": host.status,
@@ -126,7 +157,10 @@ def _bad_ones(run: Run) -> list[tuple[SubjectKey, Outcome]]:
 def _chart(points: Sequence[tuple[str, str, float]]) -> Document:
     """Return the history of the metric that is the main one now; a check whose metrics were changed starts anew."""
     metric = points[-1][0] if points else ""
-    return {"metric": metric, "points": [{"started": started, "value": value} for name, started, value in points if name == metric]}
+    return {
+        "metric": metric,
+        "points": [{"started": started, "value": value} for name, started, value in points if name == metric],
+    }
 
 
 def _resolved(run: Run, before: Mapping[SubjectKey, Mapping[str, t.Any]]) -> list[Document]:
@@ -139,7 +173,12 @@ def _resolved(run: Run, before: Mapping[SubjectKey, Mapping[str, t.Any]]) -> lis
 
 def _run_point(stored: StoredRun) -> Document:
     columns = stored.columns
-    return {"run": stored.id, "started": columns["started"], "status": columns["status"], **{name: columns[name] for name in STATUSES}}
+    return {
+        "run": stored.id,
+        "started": columns["started"],
+        "status": columns["status"],
+        **{name: columns[name] for name in STATUSES},
+    }
 
 
 def _time(text: str) -> datetime.datetime:

@@ -64,7 +64,10 @@ def spark(points: Sequence[Document]) -> Document:
     spread = (high - low) or 1.0
     step = (SPARK_WIDTH - 6) / max(1, len(values) - 1)
     middle = high == low
-    places = [(3 + number * step, SPARK_HEIGHT / 2 if middle else 3 + (high - value) / spread * (SPARK_HEIGHT - 6)) for number, value in enumerate(values)]
+    places = [
+        (3 + number * step, SPARK_HEIGHT / 2 if middle else 3 + (high - value) / spread * (SPARK_HEIGHT - 6))
+        for number, value in enumerate(values)
+    ]
     return {
         "width": SPARK_WIDTH,
         "height": SPARK_HEIGHT,

@@ -41,7 +41,17 @@ def render(document: Document, width: int = DEFAULT_WIDTH) -> list[Line]:
     if document["resolved"]:
         lines += [("", ""), ("No longer bad since the run before:", "ok")]
         for each in document["resolved"]:
-            lines.append((_cut(_clean(f"  {each['host']} {each['stage']} {each['subject']} (was {each['status']}: {each['summary']})"), width), "ok"))
+            lines.append(
+                (
+                    _cut(
+                        _clean(
+                            f"  {each['host']} {each['stage']} {each['subject']} (was {each['status']}: {each['summary']})"
+                        ),
+                        width,
+                    ),
+                    "ok",
+                )
+            )
     lines.append(("", ""))
     roll_call = document["roll_call"]
     silent = "ok" if roll_call["answered"] == roll_call["expected"] else "critical"
@@ -54,7 +64,9 @@ def headline(document: Document) -> str:
     run = document["run"]
     mode = " (check mode, nothing recorded)" if run["check_mode"] else ""
     started = f"{run['started'][:10]} {run['started'][11:16]} UTC"
-    return _clean(f"{run['playbook']}: {document['status'].upper()}{mode} · {_counts(document['counts'])} · {started} · {run['id']}")
+    return _clean(
+        f"{run['playbook']}: {document['status'].upper()}{mode} · {_counts(document['counts'])} · {started} · {run['id']}"
+    )
 
 
 def age(since: str, at: str) -> str:
@@ -105,7 +117,10 @@ def _good_rows(system: Document, width: int) -> Iterator[Line]:
     clean = [pair for pair in good if pair[0]["status"] == "ok"]
     if len(clean) > GOOD_HOSTS_LISTED:
         good = [pair for pair in good if pair[0]["status"] != "ok"]
-        yield f"{'ok':<9} {len(clean)} hosts without a finding ({sum(host['counts']['ok'] for host, _text in clean)} outcomes)", "ok"
+        yield (
+            f"{'ok':<9} {len(clean)} hosts without a finding ({sum(host['counts']['ok'] for host, _text in clean)} outcomes)",
+            "ok",
+        )
     longest = max((_width(_clean(host["name"])) for host, _text in good), default=0)
     for host, text in good:
         yield _cut(f"{'ok':<9} {_pad(_clean(host['name']), min(longest, width // 3))}  {_clean(text)}", width), "ok"
@@ -126,7 +141,9 @@ def _row(row: Mapping[str, str], widths: Mapping[str, int]) -> list[str]:
     cells = {name: _wrap(_clean(row[name]), widths[name]) or [""] for name in _COLUMNS}
     height = max(len(cell) for cell in cells.values())
     return [
-        " ".join(_pad(cells[name][number] if number < len(cells[name]) else "", widths[name]) for name in _COLUMNS).rstrip()
+        " ".join(
+            _pad(cells[name][number] if number < len(cells[name]) else "", widths[name]) for name in _COLUMNS
+        ).rstrip()
         for number in range(height)
     ]
 
@@ -149,7 +166,9 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def _width(text: str) -> int:
-    return sum(0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text)
+    return sum(
+        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text
+    )
 
 
 def _pad(text: str, width: int) -> str:
@@ -164,7 +183,7 @@ def _cut(text: str, width: int) -> str:
 
 def _time(text: str) -> datetime.datetime:
     moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 
 __all__: t.Final = ["DEFAULT_WIDTH", "age", "headline", "render"]

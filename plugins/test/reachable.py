@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Callable, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from ansible.errors import AnsibleTemplatePluginError
 
@@ -28,7 +28,7 @@ def reachable(host: str, hostvars: HostVars) -> bool:
     if raw_get is None:
         raise AnsibleTemplatePluginError(
             f"The test sre.runbooks.reachable takes hostvars, as in "
-            f"\"inventory_hostname is sre.runbooks.reachable(hostvars)\", not a value of type {type(hostvars).__name__}."
+            f'"inventory_hostname is sre.runbooks.reachable(hostvars)", not a value of type {type(hostvars).__name__}.'
         )
     if host not in hostvars:
         raise AnsibleTemplatePluginError(f"The test sre.runbooks.reachable knows no host {host!r} in this inventory.")

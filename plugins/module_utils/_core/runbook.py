@@ -25,7 +25,7 @@ def build(spec: t.Mapping[str, t.Any], **options: t.Any) -> AnsibleModule:
 
 def run(
     module: AnsibleModule, stage: str, work: t.Callable[[], dict[str, t.Any]], conceal: t.Sequence[str] = ()
-) -> t.NoReturn:
+) -> None:
     """Call `work`, which returns an envelope, and end the module with it.
 
     With `textfile_dir` set the outcomes are written for node_exporter, except in check mode. The options named in

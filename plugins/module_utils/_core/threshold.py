@@ -75,7 +75,8 @@ def judge(
     `held` maps `<key>/<level>/<bound>` to the time since which every observation was past that bound; it is brought up
     to date here. A time in the future (the clock was set back) starts anew.
     """
-    status, reasons, pending = "ok", [], False
+    status, pending = "ok", False
+    reasons: list[str] = []
     for level in LEVELS:
         for bound in bounds.get(level, ()):
             name = f"{key}/{level}/{bound.text}"

@@ -14,7 +14,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import R
 try:
     import psutil
 except ImportError:
-    psutil = None
+    psutil = None  # type: ignore[assignment]
 
 
 def get() -> t.Any:

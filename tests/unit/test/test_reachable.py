@@ -23,7 +23,9 @@ reachable = plugin.TestModule().tests()["reachable"]
 def fleet(tmp_path: pathlib.Path) -> tuple[HostVars, VariableManager]:
     """Two hosts, one of which has a variable that fails when templated."""
     source = tmp_path / "hosts.yml"
-    source.write_text("all: {hosts: {alpha: {trap: '{{ undefined_here }}', trap_result: '{{ undefined_here }}'}, beta: {}}}\n")
+    source.write_text(
+        "all: {hosts: {alpha: {trap: '{{ undefined_here }}', trap_result: '{{ undefined_here }}'}, beta: {}}}\n"
+    )
     loader = DataLoader()
     inventory = InventoryManager(loader=loader, sources=[str(source)])
     variables = VariableManager(loader=loader, inventory=inventory)
