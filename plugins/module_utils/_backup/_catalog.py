@@ -66,12 +66,11 @@ def folder(directory: str, name: str) -> Folder:
     if os.path.islink(path):
         return Folder([], [], [])
     pattern = re.compile(re.escape(name) + r"_(\d{8}T\d{6}Z)((?:\.[a-z0-9]+)+)")
-    files = {entry.name: entry for entry in _entries(path) if entry.is_file(follow_symlinks=False)}
-    found, partials, leftovers = [], [], []
+    entries = _entries(path)
+    partials = [entry.path for entry in entries if entry.name.startswith(f".{name}_") and entry.name.endswith(PARTIAL)]
+    files = {entry.name: entry for entry in entries if entry.is_file(follow_symlinks=False)}
+    found, leftovers = [], []
     for file_name, entry in files.items():
-        if file_name.startswith(f".{name}_") and file_name.endswith(PARTIAL):
-            partials.append(entry.path)
-            continue
         match = pattern.fullmatch(file_name)
         created = _seconds(match[1]) if match and not file_name.endswith(MANIFEST) else None
         if created is None:

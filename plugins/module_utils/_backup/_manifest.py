@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Manifests: what a copy is, how it was made, and every proof of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._backup._catalog import FORMAT, MANIFEST
+from ansible_collections.sre.runbooks.plugins.module_utils._core import files
+
+
+def timestamp(seconds: float) -> str:
+    """ISO 8601 in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def build(path: str, created: float, facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The manifest of the copy `path`, without verifications; `facts` says how it was made."""
+    return {
+        "format": FORMAT,
+        "file": os.path.basename(path),
+        "created": timestamp(created),
+        **facts,
+        "verifications": [],
+    }
+
+
+def verification(level: str, ok: bool, seconds: float, figures: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The record of one proof; `figures` holds its evidence, or the `problem`."""
+    return {
+        "time": timestamp(time.time()),
+        "level": level,
+        "ok": ok,
+        "duration_seconds": round(seconds, 3),
+        "figures": dict(figures),
+    }
+
+
+def write(path: str, document: t.Mapping[str, t.Any]) -> None:
+    """Put the manifest beside the copy `path`, durably; from then on it is a copy."""
+    files.write(path + MANIFEST, json.dumps(document, indent=1, sort_keys=True).encode() + b"\n")

@@ -1,0 +1,216 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Back up all sources of a host, one after the other: each uses all processors by itself.
+
+Observe and plan per source; in check mode that is all. A source that cannot be backed up is a `critical` outcome and
+keeps no other from its backup.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import time
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _apply, _catalog, _plan
+from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Work
+from ansible_collections.sre.runbooks.plugins.module_utils._backup._settings import Item, Settings
+from ansible_collections.sre.runbooks.plugins.module_utils._core import files, lock
+from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import Busy, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import envelope, outcome
+from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_size
+
+STAGE = "backup"
+
+
+def run(settings: Settings, items: t.Sequence[Item], commands: Commands, dry: bool) -> dict[str, t.Any]:
+    """Return the envelope with a diff of the files; RunbookError when the folder cannot be used at all."""
+    _usable(settings.directory, dry)
+    # Programs that a pipeline starts make files too; none of them is for other users.
+    os.umask(0o077)
+    results = [_one(settings, item, commands, dry) for item in items]
+    return envelope(
+        [result.outcome for result in results],
+        any(result.changed for result in results),
+        diff={
+            "before_header": settings.directory,
+            "after_header": settings.directory,
+            "before": "".join(f"{name}\n" for result in results for name in result.before),
+            "after": "".join(f"{name}\n" for result in results for name in result.after),
+        },
+    )
+
+
+class Result(t.NamedTuple):
+    """What became of one source; `before` and `after` are the names of its copies."""
+
+    outcome: dict[str, t.Any]
+    changed: bool = False
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+def _one(settings: Settings, item: Item, commands: Commands, dry: bool) -> Result:
+    swept: list[str] = []
+    folder = os.path.join(settings.directory, item.name)
+    work = Work(
+        commands, settings.packing, folder, item.name, _token(folder), settings.level,
+        None if settings.limit_seconds is None else time.monotonic() + settings.limit_seconds,
+    )  # fmt: skip
+    try:
+        if os.path.islink(folder):
+            raise RunbookError(
+                f"{folder} is a symbolic link to {os.readlink(folder)}. Make it a folder, or set directory."
+            )
+        found = _catalog.folder(settings.directory, item.name)
+        plan = _due(settings, found)
+        if dry:
+            return _would(settings, item, work, found, plan)
+        if not plan.due and not found.partials:
+            return _nothing(item, settings, found, plan, swept)
+        with lock.hold(folder, f".{item.name}"):
+            found = _catalog.folder(settings.directory, item.name)
+            plan = _due(settings, found)
+            swept += _apply.sweep(found, settings.level)
+            if not plan.due:
+                return _nothing(item, settings, found, plan, swept)
+            before = _names(found.copies)
+            made = _apply.make(settings, item, work, found)
+            swept += made.swept
+            after = _names(_catalog.folder(settings.directory, item.name).copies)
+            return Result(
+                _outcome(item, made.status, made.summary, made.metrics, made.details, swept, found), True, before, after
+            )
+    except Busy as error:
+        return Result(outcome(item.subject, STAGE, "warning", f"not started: {error}", details={"busy": True}))
+    except (RunbookError, OSError) as error:
+        return _failed(item, settings, error, swept)
+
+
+def _would(settings: Settings, item: Item, work: Work, found: _catalog.Folder, plan: _plan.Due) -> Result:
+    """What a run would do; the source is looked at as a run would look at it."""
+    if not plan.due:
+        return _nothing(item, settings, found, plan, [])
+    before = _names(found.copies)
+    preflight = item.engine.preflight(item.source, work)
+    _apply.room(settings, preflight, found, work)
+    now = time.time()
+    path = _apply.path_of(settings, item, now)
+    size = _plan.expected_size(preflight.source_bytes, found.copies, now)
+    new = _catalog.Copy(item.name, item.engine_name, path, path + _catalog.MANIFEST, now, size, settings.level, False)
+    gone = [
+        each.copy
+        for each in _plan.retention([new, *found.copies], settings.policy, settings.level, now)
+        if not each.keep
+    ]
+    text = f"would make a backup of up to {show_size(preflight.source_bytes)}: {plan.reason}"
+    if gone:
+        text += f"; retention would delete {len(gone)}"
+    details = {"would": "back up", "path": path, "delete": list(_names(gone)), "versions": preflight.versions}
+    after = tuple(name for name in _names([new, *found.copies]) if name not in _names(gone))
+    return Result(_outcome(item, "ok", text, _metrics(found, plan), details, [], found), True, before, after)
+
+
+def _nothing(item: Item, settings: Settings, found: _catalog.Folder, plan: _plan.Due, swept: list[str]) -> Result:
+    newest = plan.newest
+    names = _names(found.copies)
+    if newest is None:
+        raise ValueError("a source that is not due has a good copy")
+    earlier = [copy for copy in found.copies if copy.created < newest.created]
+    odd = _plan.odd_size(newest.size_bytes, earlier, settings.minimum_size, settings.shrink_limit, time.time())
+    text = f"nothing to do: {plan.reason}; {show_size(newest.size_bytes)}, verified as {newest.level}"
+    details = {"path": newest.path, "level": newest.level}
+    if odd:
+        text += f"; {odd}"
+    result = _outcome(item, "warning" if odd else "ok", text, _metrics(found, plan), details, swept, found)
+    return Result(result, bool(swept), names, names)
+
+
+def _failed(item: Item, settings: Settings, error: RunbookError | OSError, swept: list[str]) -> Result:
+    found = _catalog.Folder([], [], [])
+    with contextlib.suppress(RunbookError):
+        found = _catalog.folder(settings.directory, item.name)
+    plan = _due(settings, found)
+    text = f"no backup could be made of {item.name}: {_reason(error, settings.directory)}"
+    if plan.newest is None:
+        text += f" There is no backup verified as {settings.level}."
+    names = _names(found.copies)
+    return Result(_outcome(item, "critical", text, _metrics(found, plan), {}, swept, found), bool(swept), names, names)
+
+
+def _reason(error: RunbookError | OSError, directory: str) -> str:
+    if isinstance(error, OSError) and not isinstance(error, RunbookError):
+        error_text = f"{error.filename or directory}: {error.strerror or error}."
+    else:
+        error_text = str(error)
+    if any(sign in error_text for sign in ("No space left on device", "disk is full")):
+        error_text += f" Make room in {directory}; the older copies are untouched."
+    return error_text
+
+
+def _outcome(
+    item: Item,
+    status: str,
+    summary: str,
+    metrics: t.Mapping[str, float],
+    details: t.Mapping[str, t.Any],
+    swept: t.Sequence[str],
+    found: _catalog.Folder,
+) -> dict[str, t.Any]:
+    """Add what holds for every source: what was swept, data files without a manifest, copies from the future."""
+    more = dict(details)
+    if swept:
+        more["swept"] = list(swept)
+        summary += f"; removed {len(swept)} left by a run that was killed"
+    left = [os.path.basename(path) for path in found.leftovers if path not in swept]
+    if left:
+        more["without_manifest"] = left
+        summary += f"; {len(left)} without a manifest, which is no backup"
+    future = [os.path.basename(copy.path) for copy in found.copies if copy.created > time.time()]
+    if future:
+        more["future"] = future
+        summary += f"; {len(future)} with a time stamp in the future count for nothing"
+        status = "warning" if status == "ok" else status
+    return outcome(item.subject, STAGE, status, summary, metrics=metrics, details=more)
+
+
+def _metrics(found: _catalog.Folder, plan: _plan.Due) -> dict[str, float]:
+    metrics: dict[str, float] = {"copies": len(found.copies)}
+    if plan.newest is not None:
+        metrics["size_bytes"] = plan.newest.size_bytes
+        metrics["age_seconds"] = round(time.time() - plan.newest.created, 3)
+    return metrics
+
+
+def _due(settings: Settings, found: _catalog.Folder) -> _plan.Due:
+    return _plan.due(found.copies, settings.interval, settings.level, time.time())
+
+
+def _names(copies: t.Iterable[_catalog.Copy]) -> tuple[str, ...]:
+    return tuple(f"{copy.name}/{os.path.basename(copy.path)}" for copy in sorted(copies, key=lambda copy: copy.path))
+
+
+def _token(folder: str) -> str:
+    """Tells scratch databases of this host and folder from all others."""
+    return hashlib.sha256(f"{platform.node()}:{os.path.realpath(folder)}".encode()).hexdigest()[:12]
+
+
+def _usable(directory: str, dry: bool) -> None:
+    """The folder of all backups can be written to, or could be made."""
+    existing = directory
+    while not os.path.lexists(existing) and existing != "/":
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
+        raise RunbookError(f"directory: {existing} is no folder. Remove it, or choose another directory.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise RunbookError(
+            f"directory: {existing} cannot be written to. Run as a user who may, or choose another directory."
+        )
+    if not dry:
+        files.make_directory(directory)

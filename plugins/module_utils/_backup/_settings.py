@@ -1,0 +1,169 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the user wants, read and checked before anything is looked at or changed."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _catalog, _packing, _registry
+from ansible_collections.sre.runbooks.plugins.module_utils._backup._plan import Policy
+from ansible_collections.sre.runbooks.plugins.module_utils._core import units
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+
+if t.TYPE_CHECKING:
+    from types import ModuleType
+
+DIRECTORY = "/var/backups/sre-runbooks"
+_COUNTS = [field for field in Policy._fields if field != "keep_within"]
+SPEC: dict[str, t.Any] = {
+    "sources": {"type": "list", "elements": "dict", "required": True},
+    "directory": {"type": "path", "default": DIRECTORY},
+    "interval": {"type": "str"},
+    "verify": {"type": "str", "choices": list(_catalog.LEVELS), "default": "restored"},
+    "retention": {
+        "type": "dict",
+        "options": {**{name: {"type": "int"} for name in _COUNTS}, "keep_within": {"type": "str"}},
+    },
+    "compression": {
+        "type": "dict",
+        "options": {
+            "algorithm": {"type": "str", "choices": list(_packing.ALGORITHMS), "default": "zstd"},
+            "level": {"type": "int"},
+        },
+    },
+    "limits": {"type": "dict", "options": {"bytes": {"type": "str"}, "seconds": {"type": "str"}}},
+    "minimum_size": {"type": "str"},
+    "shrink_limit": {"type": "float", "default": 50.0},
+}
+# D2: 30 days of daily backups.
+DEFAULT_POLICY = Policy(keep_daily=30)
+_SOURCE: dict[str, t.Any] = {"name": {"type": "str", "required": True}, "engine": {"type": "str", "required": True}}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Item(t.NamedTuple):
+    """One source: its name, its engine's module and the options that this engine validated."""
+
+    name: str
+    engine_name: str
+    engine: ModuleType
+    source: dict[str, t.Any]
+
+    @property
+    def subject(self) -> str:
+        """What its outcome is about."""
+        return f"{self.engine_name}:{self.name}"
+
+
+class Settings(t.NamedTuple):
+    """All options of the module; durations in seconds, sizes in bytes, `shrink_limit` in percent, None for no limit."""
+
+    directory: str
+    interval: float | None
+    level: str
+    policy: Policy
+    packing: _packing.Packing
+    limit_bytes: int | None
+    limit_seconds: float | None
+    minimum_size: int | None
+    shrink_limit: float | None
+
+
+def settings(options: t.Mapping[str, t.Any]) -> Settings:
+    """Read everything but the sources."""
+    limits = options["limits"] or {}
+    compression = options["compression"] or {}
+    directory = options["directory"]
+    if not os.path.isabs(directory) or os.path.normpath(directory) == "/":
+        raise InputError(
+            "directory", directory, "is no place for backups", "Name a folder of its own, from the root on."
+        )
+    shrink = options["shrink_limit"]
+    if not 0 <= shrink <= 100:
+        raise InputError("shrink_limit", shrink, "is no share", "Give percent from 0 to 100; 100 turns it off.")
+    return Settings(
+        os.path.normpath(directory),
+        _positive("interval", options["interval"]),
+        options["verify"],
+        policy(options["retention"]),
+        _packing.choose(compression.get("algorithm") or "zstd", compression.get("level")),
+        None if limits.get("bytes") is None else units.size(limits["bytes"], "limits.bytes"),
+        _positive("limits.seconds", limits.get("seconds")),
+        None if options["minimum_size"] is None else units.size(options["minimum_size"], "minimum_size"),
+        shrink if shrink < 100 else None,
+    )
+
+
+def policy(options: t.Mapping[str, t.Any] | None) -> Policy:
+    """The retention policy. One that keeps nothing is refused, for it would delete everything that may be deleted."""
+    if options is None:
+        return DEFAULT_POLICY
+    counts = {name: value for name, value in options.items() if value is not None and name != "keep_within"}
+    for name, value in counts.items():
+        if value < 0:
+            raise InputError(f"retention.{name}", value, "is negative", "Give a number of copies, or leave it out.")
+    chosen = Policy(**counts, keep_within=_positive("retention.keep_within", options.get("keep_within")) or 0.0)
+    if not any(value for name, value in chosen._asdict().items() if name != "minimum_verified"):
+        raise InputError(
+            "retention", dict(options), "keeps nothing", "Give at least one of keep_last, keep_daily, keep_within, …."
+        )
+    if chosen.minimum_verified < 1:
+        raise InputError(
+            "retention.minimum_verified", chosen.minimum_verified, "would let the last good copy go", "Give 1 or more."
+        )
+    return chosen
+
+
+def items(entries: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[list[Item], set[str]]:
+    """Read the option `sources`; return the sources and the secrets that stand in them."""
+    if not entries:
+        raise InputError("sources", entries, "names nothing to back up", "Give at least one source.")
+    found: list[Item] = []
+    secrets: set[str] = set()
+    for index, entry in enumerate(entries):
+        item, hidden = _item(entry, f"sources[{index}]")
+        if any(item.name == other.name for other in found):
+            raise InputError(
+                f"sources[{index}].name", item.name, "is used twice", "Give each source a name of its own."
+            )
+        found.append(item)
+        secrets |= hidden
+    return found, secrets
+
+
+def _item(entry: t.Mapping[str, t.Any], where: str) -> tuple[Item, set[str]]:
+    name = entry.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InputError(
+            f"{where}.name",
+            name,
+            "is no name for a folder of backups",
+            "Use letters, digits, dots, dashes and underscores.",
+        )
+    where = f"sources.{name}"
+    engine_name = entry.get("engine")
+    if engine_name not in _registry.NAMES:
+        raise InputError(f"{where}.engine", engine_name, "is no engine", f"Use one of {', '.join(_registry.NAMES)}.")
+    engine = _registry.load(engine_name)
+    result = ArgumentSpecValidator({**_SOURCE, **engine.OPTIONS}).validate(dict(entry))
+    if result.error_messages:
+        raise RunbookError(f"{where} (engine {engine_name}): {'; '.join(result.error_messages)}")
+    source = result.validated_parameters
+    engine.check(source, where)
+    return Item(name, engine_name, engine, source), set(result._no_log_values)
+
+
+def _positive(option: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    seconds = units.duration(text, option)
+    if seconds <= 0:
+        raise InputError(option, text, "is no time", "Give more than 0 seconds, or leave it out.")
+    return seconds

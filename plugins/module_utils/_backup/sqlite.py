@@ -1,0 +1,257 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""SQLite: the online backup API while writers are busy.
+
+In WAL mode the copy is made in one read transaction, which keeps no writer from its work. With a rollback journal it is
+made in steps with no lock between them; each write by another process makes SQLite start again, so after a few
+restarts the copy is made in one read transaction there too, and writers wait as long as it takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import sqlite3
+import stat
+import time
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _packing
+from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import (
+    Dump,
+    Mismatch,
+    Preflight,
+    Source,
+    Work,
+)
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+
+OPTIONS: dict[str, t.Any] = {"path": {"type": "path", "required": True}}
+EXTENSION = ".sqlite"
+PAGES = 4096
+RESTARTS = 3
+# A source that lets no reader in for so long is not merely busy.
+LOCKED_SECONDS = 60.0
+_MAGIC = b"SQLite format 3\0"
+_WAL_VERSION = 2
+
+
+class _Restless(Exception):
+    """Writers made the copy start again too often."""
+
+
+def check(source: dict[str, t.Any], where: str) -> None:
+    """Relative paths would depend on the folder that Ansible happens to start in."""
+    if not os.path.isabs(source["path"]):
+        raise InputError(f"{where}.path", source["path"], "is no absolute path", "Write it from the root on.")
+
+
+def preflight(source: Source, work: Work) -> Preflight:
+    """The source is a SQLite database that can be read."""
+    path = source["path"]
+    with _explained(path):
+        info = os.stat(path)
+        if not stat.S_ISREG(info.st_mode):
+            raise RunbookError(f"path: {path} is no regular file. Name the database file.")
+        with open(path, "rb") as stream:
+            header = stream.read(len(_MAGIC))
+    if header != _MAGIC:
+        raise RunbookError(f"path: {path} holds no SQLite database. Name the database file.")
+    total = info.st_size + _size(_wal(path))
+    return Preflight(total, total, {"sqlite": sqlite3.sqlite_version})
+
+
+def sweep(source: Source, work: Work) -> list[str]:
+    """Everything that a killed run leaves lies in the backup folder."""
+    return []
+
+
+def dump(source: Source, partial: str, work: Work) -> Dump:
+    """Copy into a scratch file, check that, pack it."""
+    copy = work.scratch("snapshot")
+    with _scratch_file(copy), _explained(source["path"]):
+        _snapshot(source["path"], copy, work)
+        figures = _figures(copy, _pragma(work.level))
+        stored = work.commands.pipeline([["cat", "--", copy], *work.packing.store(partial)], timeout=work.seconds())
+    return Dump(_packing.checksum_of(stored.stdout), figures)
+
+
+def read(source: Source, path: str, work: Work) -> dict[str, t.Any]:
+    """Unpack the copy and look at every page for damage."""
+    with _restored(path, work) as (copy, _seconds):
+        return {"size_bytes": _size(copy), "check": _integrity(copy, "quick_check")}
+
+
+def restore(source: Source, path: str, figures: t.Mapping[str, t.Any], work: Work) -> dict[str, t.Any]:
+    """Unpack the copy, check its integrity, compare schema and rows with those of the dump."""
+    with _restored(path, work) as (copy, seconds):
+        found = _figures(copy, "integrity_check")
+    for key in ("schema_sha256", "tables"):
+        if found[key] != figures.get(key):
+            raise Mismatch(f"{path}: {key} of the restored copy differs from the source's at the time of the dump.")
+    rows = sum(found["tables"].values())
+    return {"tables": len(found["tables"]), "rows": rows, "check": found["check"], "restore_seconds": round(seconds, 3)}
+
+
+def _pragma(level: str) -> str | None:
+    """How thoroughly the scratch copy is checked before it is packed."""
+    return None if level == "checksum" else "quick_check"
+
+
+def _snapshot(path: str, copy: str, work: Work) -> None:
+    before = _fingerprint(path)
+    if before is not None:
+        # A database in WAL mode that nobody has open: a reader would leave -wal and -shm files beside it, unless
+        # it takes the file for unchangeable, which it is if it looks the same afterwards.
+        _copy(path, copy, "mode=ro&immutable=1", False, work)
+        if _fingerprint(path) == before:
+            return
+        os.truncate(copy, 0)
+    _copy(path, copy, "mode=ro", _in_wal_mode(path), work)
+
+
+def _copy(path: str, copy: str, parameters: str, one_transaction: bool, work: Work) -> None:
+    source = sqlite3.connect(_uri(path, parameters), uri=True, isolation_level=None, timeout=LOCKED_SECONDS)
+    with contextlib.closing(source), contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as target:
+        # The copy is worth nothing before it is complete, so neither journal nor fsync is needed.
+        target.execute("PRAGMA journal_mode=OFF")
+        target.execute("PRAGMA synchronous=OFF")
+        if not one_transaction:
+            with contextlib.suppress(_Restless):
+                source.backup(target, pages=PAGES, progress=_watch(work, RESTARTS), sleep=0.05)
+                return
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        source.backup(target, pages=PAGES, progress=_watch(work, None), sleep=0.05)
+        source.execute("COMMIT")
+
+
+def _watch(work: Work, restarts: int | None) -> t.Callable[[int, int, int], None]:
+    """A progress callback that ends what would never end: `restarts` beginnings anew, a lock held for ever, the deadline."""
+    last, begun, moved = -1, 0, time.monotonic()
+
+    def progress(_status: int, remaining: int, total: int) -> None:
+        nonlocal last, begun, moved
+        work.seconds()
+        done = total - remaining
+        if done != last:
+            moved = time.monotonic()
+        elif time.monotonic() - moved > LOCKED_SECONDS:
+            raise RunbookError(
+                f"the database was locked for {LOCKED_SECONDS:g} s. Find the program that holds the lock."
+            )
+        if done < last:
+            begun += 1
+            if restarts is not None and begun > restarts:
+                raise _Restless
+        last = done
+
+    return progress
+
+
+def _figures(path: str, pragma: str | None) -> dict[str, t.Any]:
+    """Rows of each table, a checksum of the schema, and the result of `pragma`; of a file that nobody writes to."""
+    found: dict[str, t.Any] = {} if pragma is None else {"check": _integrity(path, pragma)}
+    with _reading(path) as database:
+        schema = database.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+        found["schema_sha256"] = hashlib.sha256(repr(schema).encode("utf-8", "surrogatepass")).hexdigest()
+        found["objects"] = len(schema)
+        # Virtual tables may need an extension that only the application loads; their shadow tables are counted.
+        names = [row[1] for row in schema if row[0] == "table" and not str(row[3]).upper().startswith("CREATE VIRTUAL")]
+        found["tables"] = {
+            name: database.execute(f"SELECT count(*) FROM {_quoted(name)}").fetchone()[0]  # noqa: S608 - quoted
+            for name in names
+        }
+    return found
+
+
+def _integrity(path: str, pragma: str) -> str:
+    with _reading(path) as database:
+        try:
+            lines = [row[0] for row in database.execute(f"PRAGMA {pragma}(3)")]
+        except sqlite3.DatabaseError as error:
+            raise Mismatch(
+                f"{pragma} cannot read the copy: {error}. The database itself is damaged, repair it first."
+            ) from error
+    if lines != ["ok"]:
+        raise Mismatch(f"{pragma} finds damage: {'; '.join(lines)}. Repair the database, then run again.")
+    return f"{pragma} ok"
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> t.Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(_uri(path, "mode=ro&immutable=1"), uri=True)) as database:
+        database.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+        yield database
+
+
+@contextlib.contextmanager
+def _restored(path: str, work: Work) -> t.Iterator[tuple[str, float]]:
+    """The unpacked copy and the seconds that it took."""
+    copy = work.scratch("restore")
+    started = time.monotonic()
+    with _scratch_file(copy):
+        work.commands.pipeline(_packing.unpack_to(path, copy), timeout=work.seconds())
+        with _explained(path):
+            yield copy, time.monotonic() - started
+
+
+@contextlib.contextmanager
+def _scratch_file(path: str) -> t.Iterator[None]:
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> t.Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise RunbookError(
+            f"path: {error.filename or path} does not exist. Correct the path, or take the source out."
+        ) from error
+    except OSError as error:
+        raise RunbookError(f"path: {error.filename or path}: {error.strerror}. Give access, or make room.") from error
+    except sqlite3.Error as error:
+        raise RunbookError(f"{path}: {error}. See that the database opens with the sqlite3 program.") from error
+
+
+def _fingerprint(path: str) -> tuple[int, ...] | None:
+    """What changes when a database in WAL mode that nobody has open is written to; None when somebody has it open."""
+    info = os.stat(path)
+    if not _in_wal_mode(path) or os.path.exists(_wal(path)):
+        return None
+    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
+
+
+def _in_wal_mode(path: str) -> bool:
+    """Bytes 18 and 19 of the header are the write and read version (SQLite file format, 1.3.3)."""
+    with open(path, "rb") as stream:
+        header = stream.read(20)
+    return len(header) == 20 and header[19] == _WAL_VERSION
+
+
+def _wal(path: str) -> str:
+    return os.path.realpath(path) + "-wal"
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _uri(path: str, parameters: str) -> str:
+    return f"{pathlib.Path(path).as_uri()}?{parameters}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

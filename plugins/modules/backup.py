@@ -1,0 +1,232 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup
+short_description: Back up databases and files, prove each copy, and keep as many as the policy says
+version_added: 0.1.0
+author:
+  - sre.runbooks contributors (@sre-runbooks)
+description:
+  - Makes a consistent copy of each source while it is in use, proves it up to the level asked for, writes a manifest with the
+    evidence beside it, and deletes older copies that no rule keeps.
+  - A copy is C(<directory>/<name>/<name>_<UTC yyyymmddThhmmssZ>.<ext>) with C(<that>.manifest.json) beside it. A file without
+    a manifest is no copy. Files have mode 0600, folders 0700.
+  - A source that cannot be backed up is an outcome with status V(critical) and keeps no other from its backup. The task fails when
+    an option is wrong, which is found out before anything is changed, or when O(directory) cannot be used.
+  - Killed at any moment, nothing good is lost; the next run removes what was left half done. A second run at the same
+    time is told so by an outcome with status V(warning).
+extends_documentation_fragment:
+  - sre.runbooks.common
+  - sre.runbooks.attributes
+  - sre.runbooks.attributes.actiongroup
+attributes:
+  check_mode:
+    support: full
+    details: Each source is looked at, and the outcomes say what would be done. Nothing is written, not even a lock.
+  diff_mode:
+    support: full
+    details: The names of the copies before and after.
+options:
+  sources:
+    description:
+      - What to back up. Each has a C(name), which is unique and names its folder, an C(engine), and the engine's options, see the notes.
+    type: list
+    elements: dict
+    required: true
+  directory:
+    description: Folder of all backups of the host; it is made when missing.
+    type: path
+    default: /var/backups/sre-runbooks
+  interval:
+    description:
+      - A copy proven at the level of O(verify) that is younger than this means nothing to do for this source, as in V(20h).
+      - When not given, every run makes a copy.
+    type: str
+  verify:
+    description:
+      - How far each copy is proven.
+      - V(checksum) compares what is on the disk with what was written.
+      - V(archive) also reads the copy to its end with the program that would restore it.
+      - V(restored) also restores it into a scratch place, compares it with the source at the moment of the dump (objects, rows of
+        every table, content of every file), and cleans up.
+    type: str
+    choices: [checksum, archive, restored]
+    default: restored
+  retention:
+    description:
+      - Which copies are kept; the others are deleted after a new one was proven. Buckets are those of C(restic forget), the newest
+        copy of each of the last so many hours, days, ISO weeks, months, years (UTC) in which there is one.
+      - When not given, 30 daily copies are kept. A policy that keeps nothing is refused.
+      - Nothing is deleted unless a newer copy proven at the level of O(verify) stays, nor after a failure of this source, nor when the size
+        of the new copy is odd. Copies with a time stamp in the future count for nothing and are not deleted.
+    type: dict
+    suboptions:
+      keep_last:
+        description: The newest so many copies.
+        type: int
+      keep_hourly:
+        description: One for each of the last so many hours.
+        type: int
+      keep_daily:
+        description: One for each of the last so many days.
+        type: int
+      keep_weekly:
+        description: One for each of the last so many weeks.
+        type: int
+      keep_monthly:
+        description: One for each of the last so many months.
+        type: int
+      keep_yearly:
+        description: One for each of the last so many years.
+        type: int
+      keep_within:
+        description: All that are at most this much older than the newest, as in V(7d).
+        type: str
+      minimum_verified:
+        description: At least so many copies proven at the level of O(verify) stay, whatever the other rules say. 1 when not given.
+        type: int
+  compression:
+    description: How copies are compressed; with zstd when not given.
+    type: dict
+    suboptions:
+      algorithm:
+        description: The program to use; V(zstd) uses all processors.
+        type: str
+        choices: [zstd, gzip, none]
+        default: zstd
+      level:
+        description: Its level, 1 to 19 for zstd (3 when not given), 1 to 9 for gzip (6 when not given).
+        type: int
+  limits:
+    description: What one source may cost.
+    type: dict
+    suboptions:
+      bytes:
+        description: A source larger than this is not backed up, as in V(50GiB).
+        type: str
+      seconds:
+        description: Backup and proof of one source are given up after this long, as in V(2h).
+        type: str
+  minimum_size:
+    description: A copy smaller than this is a V(warning), and nothing is deleted, as in V(10kB).
+    type: str
+  shrink_limit:
+    description:
+      - A copy that is smaller than the median of the last seven by more than this many percent is a V(warning), and nothing is deleted.
+      - V(100) turns this off.
+    type: float
+    default: 50
+requirements:
+  - zstd or gzip, as O(compression) says
+  - psql, pg_dump and pg_restore for the engine postgresql, of the server's major version or newer
+notes:
+  - B(sqlite) copies the database C(path) through SQLite's online backup interface, in one read transaction in WAL mode; the source is
+    never written to. Needs room for an uncompressed copy in O(directory).
+  - B(postgresql) runs C(pg_dump) on C(database) (default the source's name) with C(host), C(port), C(user), C(password), C(run_as) (an
+    operating system user, for peer authentication; needs root or sudo) or C(container) (the name of a running container that
+    has the client programs). C(exclude) lists tables to leave out, as patterns such as V(public.session_*). V(restored) restores into a
+    database C(sre_runbooks_verify_...) of the same server, which needs the right to create databases; it is always dropped again.
+  - B(files) archives C(paths) (globs are allowed). Patterns in C(exclude) with a slash are compared with whole paths, others with the last
+    part. Symbolic links are archived as links. Files that vanish or change while they are read are a V(warning).
+seealso:
+  - module: sre.runbooks.backup_info
+"""
+
+EXAMPLES = r"""
+- name: Back up two databases and the settings, once a day
+  sre.runbooks.backup:
+    sources:
+      - {name: feature11, engine: sqlite, path: /var/lib/feature11/feature11.db}
+      - {name: ghosteam_v5, engine: postgresql, run_as: postgres}
+      - name: settings
+        engine: files
+        paths: [/etc/feature11, /opt/feature11/.env]
+        exclude: ["*.pyc"]
+    interval: 20h
+    retention:
+      keep_daily: 30
+      keep_weekly: 8
+      keep_monthly: 12
+  register: backup_result
+
+- name: Back up a remote database, and trust the archive
+  sre.runbooks.backup:
+    sources:
+      - name: mcp
+        engine: postgresql
+        host: db.example.com
+        user: backup
+        password: "{{ mcp_backup_password }}"
+    verify: archive
+"""
+
+RETURN = r"""
+status:
+  description: The worst status of all outcomes.
+  returned: success
+  type: str
+  sample: ok
+outcomes:
+  description: One for each source.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    subject:
+      description: Engine and name.
+      type: str
+      sample: postgresql:ghosteam_v5
+    stage:
+      description: Always V(backup).
+      type: str
+      sample: backup
+    status:
+      description:
+        - V(ok), V(warning) (odd size, files that changed while they were read, another run is at it), or V(critical) (no copy could be
+          made, or it could not be proven).
+      type: str
+      sample: ok
+    summary:
+      description: One line for a person.
+      type: str
+      sample: "141.2 MiB in 5.4 s, restored and compared: 61 tables, 6 000 000 rows"
+    metrics:
+      description:
+        - C(duration_seconds) and C(verify_seconds) of a new copy; C(size_bytes) and C(age_seconds) of the newest good copy; C(copies).
+      type: dict
+      sample: {duration_seconds: 5.4, verify_seconds: 9.1, size_bytes: 148060123, copies: 30, age_seconds: 14.6}
+    details:
+      description: The C(path) and C(level) of the copy, the C(proof), C(versions), and which copies are C(kept) and C(deleted), with the reason.
+      type: dict
+      sample: {path: /var/backups/sre-runbooks/ghosteam_v5/ghosteam_v5_20261120T090000Z.dump.zst, level: restored}
+"""
+
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _run, _settings
+from ansible_collections.sre.runbooks.plugins.module_utils._core import command, runbook
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+
+def main() -> None:
+    module = runbook.build(_settings.SPEC)
+    runbook.run(module, _run.STAGE, lambda: backup(module), conceal=["sources"])
+
+
+def backup(module: AnsibleModule) -> dict[str, t.Any]:
+    """Read the options, back up, return the envelope."""
+    items, secrets = _settings.items(module.params["sources"])
+    module.no_log_values.update(secrets)
+    settings = _settings.settings(module.params)
+    return _run.run(settings, items, command.Commands(module.run_command), module.check_mode)
+
+
+if __name__ == "__main__":
+    main()
