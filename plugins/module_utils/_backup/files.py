@@ -103,7 +103,7 @@ def _add(tar: tarfile.TarFile, entry: _tree.Entry, summary: _files_restore.Summa
     """Add one entry; what vanished before it could be opened is noted, what cannot be read is an error."""
     try:
         with _tree.opened(entry) as stream:
-            info = tar.gettarinfo(entry.path, fileobj=stream) if stream else _member(tar, entry)
+            info = tar.gettarinfo(arcname=entry.path, fileobj=stream) if stream else _member(tar, entry)
             if info is None:
                 notes.special.append(entry.path)
             elif stream is None or info.islnk():

@@ -56,7 +56,13 @@ def check(source: dict[str, t.Any], where: str) -> None:
 
 def preflight(source: Source, work: Work) -> Preflight:
     """The server answers, the database exists, and pg_dump is not older than the server."""
-    server = json.loads(_query(source, _postgresql_sql.SERVER, work))
+    try:
+        server = json.loads(_query(source, _postgresql_sql.SERVER, work))
+    except CommandFailed as error:
+        raise RunbookError(
+            f"database {source['database']}: {error}. See that the server runs, and check database, host, port, user, "
+            "password and run_as of this source."
+        ) from error
     client = _client_version(source, work)
     if int(client.split(".")[0]) < server["number"] // 10000:
         raise RunbookError(
