@@ -19,6 +19,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.errors import UnsupportedError
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import threshold, units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
@@ -100,7 +101,7 @@ def _read_one(entry: t.Mapping[str, t.Any], where: str) -> tuple[Check, set[str]
     family = _registry.load(kind)
     result = ArgumentSpecValidator({**COMMON_OPTIONS, **family.OPTIONS}).validate(dict(entry))
     if result.error_messages:
-        raise RunbookError(f"{where}: {'; '.join(result.error_messages)}")
+        raise RunbookError(f"{where}: {'; '.join(_told(error) for error in result.errors.errors)}")
     options = result.validated_parameters
     timeout = units.duration(options["timeout"], f"{where}.timeout")
     if timeout <= 0:
@@ -113,6 +114,11 @@ def _read_one(entry: t.Mapping[str, t.Any], where: str) -> tuple[Check, set[str]
             raise RunbookError(f"{where}.{error}") from error
     bounds = _bounds(options, family, where)
     return Check(options["name"], kind, family, options, bounds, timeout), set(result._no_log_values)
+
+
+def _told(error: t.Any) -> str:
+    """Ansible's text for an option that it does not know begins with its bare name."""
+    return f"unknown option {error}" if isinstance(error, UnsupportedError) else str(error)
 
 
 def _bounds(options: dict[str, t.Any], family: ModuleType, where: str) -> dict[str, dict[str, list[threshold.Bound]]]:

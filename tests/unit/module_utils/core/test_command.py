@@ -123,11 +123,9 @@ def test_what_a_program_says_after_the_pipeline_does_not_hide_its_statuses(comma
 def test_the_time_limit_ends_the_program(commands, pipeline):
     mark = f"271828.{os.getpid()}"
     started = time.monotonic()
+    stages = [["sleep", mark], ["cat"]] if pipeline else [["sleep", mark]]
     with pytest.raises(CommandFailed, match=r"did not end within 0\.3 s"):
-        if pipeline:
-            commands.pipeline([["sleep", mark], ["cat"]], timeout=0.3)
-        else:
-            commands.run(["sleep", mark], timeout=0.3)
+        commands.pipeline(stages, timeout=0.3)
     assert time.monotonic() - started < 200
     assert not [line for line in command_lines() if mark in line]
 

@@ -1,0 +1,246 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""All checks at once, each with its own end; what was seen becomes outcomes."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import types
+
+import pytest
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core import threshold
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._health import _run
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Check, Host, Observation, TargetDown
+
+LIMITS = _run.Limits(workers=16, timeout=30)
+
+
+def check(see, name="x", **bounds):
+    """A check whose observation is what `see` returns."""
+    family = types.SimpleNamespace(observe=lambda _options, _host: see())
+    levels = {metric: threshold.parse_levels(given, metric) for metric, given in bounds.items()}
+    return Check(name, "kind", family, {}, levels, 5.0)
+
+
+def seen(status="ok", target="", **metrics):
+    return check_returning([Observation(metrics, "all is said", status, target)])
+
+
+def check_returning(observations):
+    return lambda: observations
+
+
+def raising(error):
+    def see():
+        raise error
+
+    return see
+
+
+def run(checks, tmp_path, now=1000.0, limits=LIMITS, dry=False):
+    return _run.run(checks, Host(None, now), limits, str(tmp_path), dry)
+
+
+# --- Together --------------------------------------------------------------------------------------------------------
+
+
+def test_twelve_checks_are_made_at_the_same_time_and_come_back_in_order(tmp_path):
+    together = threading.Barrier(12, timeout=60)  # broken, each observation fails
+
+    def see(number):
+        together.wait()
+        return [Observation({"number": number}, "x")]
+
+    result = run([check(lambda n=n: see(n), f"c{n}") for n in range(12)], tmp_path)
+    assert [each["metrics"]["number"] for each in result["outcomes"]] == list(range(12))
+    assert result["status"] == "ok"
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_more_than_workers_at_the_same_time(tmp_path, workers):
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def see():
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.02)
+        with lock:
+            now[0] -= 1
+        return []
+
+    run([check(see, f"c{n}") for n in range(9)], tmp_path, limits=_run.Limits(workers, 30))
+    assert most[0] <= workers
+
+
+def test_a_check_that_hangs_is_unknown_and_does_not_delay_the_others(tmp_path):
+    let_go = threading.Event()
+    try:
+        result = run(
+            [check(let_go.wait, "hangs"), check(seen(), "quick")], tmp_path, limits=_run.Limits(workers=2, timeout=0.5)
+        )
+    finally:
+        let_go.set()
+    assert [(each["subject"], each["status"]) for each in result["outcomes"]] == [
+        ("kind:hangs", "unknown"),
+        ("kind:quick", "ok"),
+    ]
+    assert result["outcomes"][0]["summary"] == (
+        "no answer within the 0.5 s that all checks of this host have (option timeout)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "summary"),
+    [
+        (TargetDown("db: refused"), "critical", "db: refused"),
+        (RunbookError("psql is not installed"), "unknown", "psql is not installed"),
+        (PermissionError(13, "Permission denied", "/etc/shadow"), "unknown", "/etc/shadow: Permission denied"),
+        (OSError("odd"), "unknown", "the host: odd"),
+        (ZeroDivisionError("by zero"), "unknown", "the check ended by an error that it does not know: ZeroDivisionError: by zero"),
+    ],
+)  # fmt: skip
+def test_an_error_of_one_check_is_its_outcome_and_the_others_stay(tmp_path, error, status, summary):
+    result = run([check(raising(error), "bad"), check(seen(), "good")], tmp_path)
+    bad, good = result["outcomes"]
+    assert (bad["subject"], bad["status"], bad["summary"]) == ("kind:bad", status, summary)
+    assert bad["details"] == {"check": "bad", "type": "kind"}
+    assert good["status"] == "ok"
+    assert result["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("workers", "timeout", "message"),
+    [(0, 30, r"^workers: 0 is too few"), (16, 0, r"^timeout: 0 is no time"), (16, -1.0, r"^timeout: -1.0 is no time")],
+)
+def test_limits_that_would_check_nothing_are_refused(workers, timeout, message):
+    with pytest.raises(InputError, match=message):
+        _run.limits(workers, timeout)
+
+
+# --- Judged ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("see", "bounds", "status", "summary"),
+    [
+        (seen(cpu_percent=50), {"cpu_percent": {"warning": "> 80"}}, "ok", "all is said"),
+        (
+            seen(cpu_percent=85),
+            {"cpu_percent": {"warning": "> 80", "critical": "> 95"}},
+            "warning",
+            "cpu_percent is 85.0 %, bound > 80; all is said",
+        ),
+        (
+            seen(cpu_percent=99, load=9),
+            {"load": {"warning": "> 4"}, "cpu_percent": {"critical": ["> 95", "> 98"]}},
+            "critical",
+            "cpu_percent is 99.0 %, bound > 95 and > 98; load is 9, bound > 4; all is said",
+        ),
+        # what could not be measured is never ok
+        (seen(), {"cpu_percent": {"warning": "> 80"}}, "unknown", "cpu_percent is not known here; all is said"),
+        (seen(), {"cpu_percent": {}}, "ok", "all is said"),
+        # what the type itself saw comes first, and explains what is missing
+        (seen("critical"), {"cpu_percent": {"warning": "> 80"}}, "critical", "all is said"),
+        (
+            seen("warning", cpu_percent=99),
+            {"cpu_percent": {"critical": "> 80"}},
+            "critical",
+            "all is said; cpu_percent is 99.0 %, bound > 80",
+        ),
+    ],
+)
+def test_judged(tmp_path, see, bounds, status, summary):
+    (outcome,) = run([check(see, **bounds)], tmp_path)["outcomes"]
+    assert (outcome["status"], outcome["summary"]) == (status, summary)
+
+
+def test_one_check_may_see_several_things(tmp_path):
+    see = check_returning([Observation({"p": 1}, "a", target="/"), Observation({"p": 9}, "b", target="/var")])
+    result = run([check(see, "kind", p={"critical": "> 5"})], tmp_path)
+    assert [(each["subject"], each["status"]) for each in result["outcomes"]] == [
+        ("kind:/", "ok"),
+        ("kind:/var", "critical"),
+    ]
+    assert {each["stage"] for each in result["outcomes"]} == {"health"}
+
+
+# --- for: kept in the state folder -----------------------------------------------------------------------------------
+
+HELD = {"warning": "> 85 for 5m"}
+
+
+def statuses(result):
+    return [(each["status"], each.get("pending", False)) for each in result["outcomes"]]
+
+
+def test_for_counts_over_runs(tmp_path):
+    busy = [check(seen(p=90), p=HELD)]
+    assert statuses(run(busy, tmp_path, now=0)) == [("ok", True)]
+    assert statuses(run(busy, tmp_path, now=299)) == [("ok", True)]
+    assert statuses(run(busy, tmp_path, now=300)) == [("warning", False)]
+    assert statuses(run([check(seen(p=80), p=HELD)], tmp_path, now=301)) == [("ok", False)]
+    assert statuses(run(busy, tmp_path, now=302)) == [("ok", True)]
+
+
+def test_each_target_has_its_own_time(tmp_path):
+    first = check_returning([Observation({"p": 90}, "x", target="/"), Observation({"p": 1}, "x", target="/var")])
+    second = check_returning([Observation({"p": 90}, "x", target="/"), Observation({"p": 90}, "x", target="/var")])
+    run([check(first, p=HELD)], tmp_path, now=0)
+    assert statuses(run([check(second, p=HELD)], tmp_path, now=300)) == [("warning", False), ("ok", True)]
+
+
+def test_check_mode_reads_but_does_not_keep(tmp_path):
+    busy = [check(seen(p=90), p=HELD)]
+    run(busy, tmp_path, now=0, dry=True)
+    assert list(tmp_path.iterdir()) == []
+    run(busy, tmp_path, now=10)
+    before = (tmp_path / "health.json").read_bytes()
+    assert statuses(run(busy, tmp_path, now=310, dry=True)) == [("warning", False)]
+    run([check(seen(p=1), p=HELD)], tmp_path, now=311, dry=True)
+    assert (tmp_path / "health.json").read_bytes() == before
+
+
+def test_a_check_that_could_not_be_made_keeps_its_time(tmp_path):
+    run([check(seen(p=90), p=HELD)], tmp_path, now=0)
+    run([check(raising(RunbookError("x")), p=HELD)], tmp_path, now=100)
+    assert statuses(run([check(seen(p=90), p=HELD)], tmp_path, now=300)) == [("warning", False)]
+
+
+def test_bounds_that_nobody_asks_for_any_more_are_forgotten(tmp_path):
+    run([check(seen(p=90), "a", p=HELD), check(seen(p=90), "ab", p=HELD)], tmp_path, now=0)
+    run([check(seen(p=90), "a", p=HELD)], tmp_path, now=1)
+    assert list(json.loads((tmp_path / "health.json").read_text())["held"]) == ["kind:a/p/warning/> 85 for 5m"]
+    run([check(seen(p=90), "a", p={"warning": "> 80 for 5m"})], tmp_path, now=2)
+    assert list(json.loads((tmp_path / "health.json").read_text())["held"]) == ["kind:a/p/warning/> 80 for 5m"]
+
+
+def test_nothing_is_written_when_there_is_nothing_to_remember(tmp_path):
+    run([check(seen(p=1), p={"warning": "> 80"})], tmp_path / "state")
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("content", ['{"held": [1]}', '{"held": {"a": "x"}}', "[]", "{"])
+def test_state_that_cannot_be_used_is_told_before_any_check_is_made(tmp_path, content):
+    (tmp_path / "health.json").write_text(content)
+    asked = []
+    with pytest.raises(RunbookError, match=f"^{tmp_path}/health.json: cannot read the state of earlier runs: "):
+        run([check(lambda: asked.append(1) or [])], tmp_path)
+    assert asked == []
+
+
+# --- Secrets ---------------------------------------------------------------------------------------------------------
+
+
+def test_secrets_are_blotted_out_of_sentences_and_change_nothing_else(tmp_path):
+    see = check_returning([Observation({"p": 17.5}, "postgres said geheim-7 in 17 ms", target="postgres")])
+    result = _run.conceal(run([check(see)], tmp_path), {"geheim-7", "7", "postgres", "kind"})
+    (outcome,) = result["outcomes"]
+    assert outcome["summary"] == "******** said ******** in 17 ms"
+    assert (outcome["subject"], outcome["metrics"]) == ("kind:x:postgres", {"p": 17.5})
