@@ -26,7 +26,7 @@ COLLECTIONS = Path(reachable.__file__).parents[4]
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 
 # Stands for the module of any stage: returns what it is told to.
-STAGE = '''
+STAGE = """
 from ansible.module_utils.basic import AnsibleModule
 
 def main():
@@ -36,7 +36,7 @@ def main():
     module.exit_json(changed=False, **module.params["result"])
 
 main()
-'''
+"""
 
 INVENTORY = """
 all:
@@ -134,7 +134,9 @@ class Project:
         (folder / "library" / "stage.py").write_text("#!/usr/bin/python\nfrom __future__ import annotations\n" + STAGE)
         (folder / "hosts.yml").write_text(INVENTORY.format(python=sys.executable, folder=folder))
         (folder / "daily.yml").write_text(PLAYBOOK.replace("FOLDER", str(folder)))
-        (folder / "secret.yml").write_text("runbooks_history_url: postgresql://runbooks:topsecret@127.0.0.1:1/history\n")
+        (folder / "secret.yml").write_text(
+            "runbooks_history_url: postgresql://runbooks:topsecret@127.0.0.1:1/history\n"
+        )
         (folder / "ansible.cfg").write_text("[defaults]\nhost_key_checking = false\n")
 
     @property
@@ -150,7 +152,11 @@ class Project:
             return json.load(stream)
 
     def run(self, *arguments: str, playbook: str = "daily.yml", **environment: str) -> Result:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "COLUMNS", "NO_COLOR"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("ANSIBLE_", "COLUMNS", "NO_COLOR"))
+        }
         settings = {
             "HOME": str(self.home),
             "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
@@ -159,7 +165,13 @@ class Project:
         }
         argv = [str(ANSIBLE_PLAYBOOK), "-i", str(self.folder / "hosts.yml"), playbook, *arguments]
         done = subprocess.run(
-            argv, cwd=self.folder, env={**kept, **settings, **environment}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            argv,
+            cwd=self.folder,
+            env={**kept, **settings, **environment},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
         return Result(done.returncode, done.stdout)
 
@@ -193,11 +205,23 @@ def test_a_run_is_recorded_reported_and_judged(project):
     assert {system["name"] for system in document["systems"]} == {"F11", "GHO"}
     assert (document["roll_call"]["expected"], document["roll_call"]["answered"]) == (4, 3)
     stored = project.history.find()
-    assert (stored.columns["status"], stored.columns["hosts"], stored.columns["answered"], stored.columns["critical"]) == ("critical", 4, 3, 3)
-    assert rows({"systems": [{"hosts": [dataclasses.asdict(host) for host in project.history.load(stored).hosts]}]}) == rows(document)
+    assert (
+        stored.columns["status"],
+        stored.columns["hosts"],
+        stored.columns["answered"],
+        stored.columns["critical"],
+    ) == ("critical", 4, 3, 3)
+    assert rows(
+        {"systems": [{"hosts": [dataclasses.asdict(host) for host in project.history.load(stored).hosts]}]}
+    ) == rows(document)
     assert 0 < document["run"]["duration_seconds"] < 120
     # The table is plain lines, in order, followed by the judgement.
-    for line in ("daily: CRITICAL", "critical f11-app ", "Roll-call: 3 of 4 hosts answered", "(report_fail_on: critical)"):
+    for line in (
+        "daily: CRITICAL",
+        "critical f11-app ",
+        "Roll-call: 3 of 4 hosts answered",
+        "(report_fail_on: critical)",
+    ):
         assert line in result.output
     assert f"Report: {project.state}/reports/daily_{stored.id}.html" in result.output
     assert "\x1b[" not in result.output
@@ -265,10 +289,27 @@ def test_stages_that_nobody_ran_are_missed(project):
 
 @pytest.mark.parametrize(
     ("fail_on", "status", "rc"),
-    [("never", "critical", 0), ("critical", "critical", 2), ("critical", "warning", 0), ("warning", "warning", 2), ("warning", "unknown", 0), ("unknown", "unknown", 2), ("unknown", "skipped", 0)],
+    [
+        ("never", "critical", 0),
+        ("critical", "critical", 2),
+        ("critical", "warning", 0),
+        ("warning", "warning", 2),
+        ("warning", "unknown", 0),
+        ("unknown", "unknown", 2),
+        ("unknown", "skipped", 0),
+    ],
 )
 def test_report_fail_on_decides_the_exit_status(project, fail_on, status, rc):
-    result = project.run("--limit", "gho-db", "-e", f"disk={status}", "-e", f"report_fail_on={fail_on}", "-e", '{"report_formats": ["json"]}')
+    result = project.run(
+        "--limit",
+        "gho-db",
+        "-e",
+        f"disk={status}",
+        "-e",
+        f"report_fail_on={fail_on}",
+        "-e",
+        '{"report_formats": ["json"]}',
+    )
     assert result.rc == rc, result.output
     assert project.document()["status"] == status
     assert not list((project.state / "reports").glob("*.html"))
@@ -305,7 +346,9 @@ def test_postgresql_keeps_the_history_and_its_password_is_not_shown(project, pos
     assert not (project.state / "history.db").exists()
     shown = "\n".join(line for line in result.output.splitlines() if "runbooks_history_url=" not in line)
     assert postgresql_server.password not in shown
-    wrong = project.run("-vvv", "-e", "runbooks_history_url=postgresql://postgres:wr0ngsecret@127.0.0.1:1/x", "--limit", "gho-db")
+    wrong = project.run(
+        "-vvv", "-e", "runbooks_history_url=postgresql://postgres:wr0ngsecret@127.0.0.1:1/x", "--limit", "gho-db"
+    )
     assert wrong.rc == 2
     assert "history_url: postgresql://postgres:***@127.0.0.1:1/x cannot be used" in wrong.output
     shown = "\n".join(line for line in wrong.output.splitlines() if "runbooks_history_url=" not in line)
@@ -318,8 +361,14 @@ def test_postgresql_keeps_the_history_and_its_password_is_not_shown(project, pos
         ("report_fail_on=sometimes", "value of report_fail_on must be one of: never, unknown, warning, critical"),
         ('{"report_formats": ["pdf"]}', "value of report_formats must be one or more of: table, json, html"),
         ("report_history_url=mysql://host/x", "history_url: mysql://host/x is of the kind 'mysql'"),
-        ("report_history_url=sqlite:////proc/nothing/history.db", "history_url: sqlite:////proc/nothing/history.db cannot be used"),
-        ("report_directory=/proc/nothing report_history_url=sqlite:///history.db", "directory: '/proc/nothing' cannot hold the report"),
+        (
+            "report_history_url=sqlite:////proc/nothing/history.db",
+            "history_url: sqlite:////proc/nothing/history.db cannot be used",
+        ),
+        (
+            "report_directory=/proc/nothing report_history_url=sqlite:///history.db",
+            "directory: '/proc/nothing' cannot hold the report",
+        ),
     ],
 )
 def test_wrong_settings_are_named(project, setting, message):
@@ -335,14 +384,25 @@ def test_the_table_takes_the_width_and_colours_of_the_terminal(project):
     assert script, "the program script is missing: install the package bsdutils"
     command = f"stty cols 70; {ANSIBLE_PLAYBOOK} -i hosts.yml daily.yml --limit f11-dead"
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "COLUMNS", "NO_COLOR"))},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("ANSIBLE_", "COLUMNS", "NO_COLOR"))
+        },
         "HOME": str(project.home),
         "TERM": "xterm",
         "ANSIBLE_CONFIG": str(project.folder / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS.parent),
     }
     for extra, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
-        done = subprocess.run([script, "-qec", command, "/dev/null"], cwd=project.folder, env={**environment, **extra}, text=True, capture_output=True, check=False)
+        done = subprocess.run(
+            [script, "-qec", command, "/dev/null"],
+            cwd=project.folder,
+            env={**environment, **extra},
+            text=True,
+            capture_output=True,
+            check=False,
+        )
         table = done.stdout[done.stdout.index("daily: CRITICAL") : done.stdout.index("Roll-call")]
         assert ("\x1b[" in table) is coloured
         lines = re.sub(r"\x1b\[[0-9;]*m", "", table).splitlines()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import html.parser
 import json
-import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -25,12 +25,23 @@ HOSTILE = "<script>alert(1)</script>'\"><img src=http://evil.example/x onerror=a
 
 def make_run(*hosts: HostAnswer, day: int = 21) -> Run:
     started = f"2026-11-{day:02d}T09:00:00Z"
-    return Run(f"202611{day:02d}T090000Z-abcdef", "daily", started, f"2026-11-{day:02d}T09:01:23Z", False, "0.1.0", ["health", "backup"], list(hosts))
+    return Run(
+        f"202611{day:02d}T090000Z-abcdef",
+        "daily",
+        started,
+        f"2026-11-{day:02d}T09:01:23Z",
+        False,
+        "0.1.0",
+        ["health", "backup"],
+        list(hosts),
+    )
 
 
 def fleet(day: int = 21, text: str = "used 97 %") -> Run:
     return make_run(
-        HostAnswer("calm", "GHO", True, [outcome("cpu", "health", "ok", "fine"), outcome("db", "backup", "ok", "fine")]),
+        HostAnswer(
+            "calm", "GHO", True, [outcome("cpu", "health", "ok", "fine"), outcome("db", "backup", "ok", "fine")]
+        ),
         HostAnswer(
             "sick",
             "F11",
@@ -38,7 +49,14 @@ def fleet(day: int = 21, text: str = "used 97 %") -> Run:
             [
                 outcome("cpu", "health", "ok", "fine"),
                 outcome("memory", "health", "warning", "full", metrics={"memory_percent": 80 + day}),
-                outcome(f"disk:{text}", "health", "critical", text, metrics={"used_percent": 70 + day}, details={"remedy": text}),
+                outcome(
+                    f"disk:{text}",
+                    "health",
+                    "critical",
+                    text,
+                    metrics={"used_percent": 70 + day},
+                    details={"remedy": text},
+                ),
             ],
         ),
         HostAnswer("dead", "F11", False, [outcome("host", "roll_call", "critical", "unreachable: refused")]),
@@ -81,7 +99,9 @@ def test_the_report_of_a_recorded_run_knows_what_came_before(recorded):
     assert disk["history"]["metric"] == "used_percent"
     assert [point["value"] for point in disk["history"]["points"]] == [89, 90, 91]
     assert (disk["since"], disk["new"]) == ("2026-11-19T09:00:00Z", False)
-    assert [(each["host"], each["subject"], each["status"]) for each in recorded["resolved"]] == [("calm", "redis", "critical")]
+    assert [(each["host"], each["subject"], each["status"]) for each in recorded["resolved"]] == [
+        ("calm", "redis", "critical")
+    ]
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
@@ -89,7 +109,16 @@ def test_the_table_fits_and_shows_the_whole_of_what_is_bad(recorded, width):
     lines = [line for line, _status in table.render(recorded, width)]
     assert max(len(line) for line in lines) <= width
     text = " ".join(" ".join(lines).split())
-    for needed in ("daily: CRITICAL", "2 critical", "sick", "disk:used", "used 97 %", "2 d", "Roll-call: 3 of 4 hosts answered", "No longer bad"):
+    for needed in (
+        "daily: CRITICAL",
+        "2 critical",
+        "sick",
+        "disk:used",
+        "used 97 %",
+        "2 d",
+        "Roll-call: 3 of 4 hosts answered",
+        "No longer bad",
+    ):
         assert needed in text
     bad = next(number for number, line in enumerate(lines) if line.startswith("critical"))
     assert bad < min(number for number, line in enumerate(lines) if line.startswith("ok"))
@@ -98,7 +127,9 @@ def test_the_table_fits_and_shows_the_whole_of_what_is_bad(recorded, width):
 def test_ok_rows_are_a_count_for_each_stage_and_many_good_hosts_are_one_line():
     few = [line for line, _status in table.render(from_run(fleet()))]
     assert any(line.split() == ["ok", "calm", "backup", "1,", "health", "1"] for line in few)
-    many = make_run(*(HostAnswer(f"h{number}", "F11", True, [outcome("cpu", "health", "ok", "")]) for number in range(200)))
+    many = make_run(
+        *(HostAnswer(f"h{number}", "F11", True, [outcome("cpu", "health", "ok", "")]) for number in range(200))
+    )
     lines = [line for line, _status in table.render(from_run(many))]
     assert len(lines) < 8
     assert any("200 hosts without a finding" in line for line in lines)
@@ -149,7 +180,11 @@ def test_the_page_requests_nothing_and_runs_nothing_of_what_hosts_say(tmp_path):
     for tag, attributes in found.tags:
         assert not {"src", "href", "srcset", "style"} & set(attributes), tag
         assert not [name for name in attributes if name.startswith("on")], tag
-    policy = [each["content"] for tag, each in found.tags if tag == "meta" and each.get("http-equiv") == "Content-Security-Policy"]
+    policy = [
+        each["content"]
+        for tag, each in found.tags
+        if tag == "meta" and each.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
     assert "<script>alert(1)</script>" in found.text
     assert "{{ 7 * 7 }}" in found.text
@@ -157,7 +192,15 @@ def test_the_page_requests_nothing_and_runs_nothing_of_what_hosts_say(tmp_path):
 
 def test_the_page_has_every_host_its_history_and_what_is_bad_first(recorded):
     found = parse(recorded)
-    for name in ("calm", "sick", "dead", "queer", "no answer understood", "unreachable: refused", "3 of 4 hosts answered"):
+    for name in (
+        "calm",
+        "sick",
+        "dead",
+        "queer",
+        "no answer understood",
+        "unreachable: refused",
+        "3 of 4 hosts answered",
+    ):
         assert name in found.text
     assert sum(tag == "rect" for tag, _attributes in found.tags) == 3 + 4 * 3
     assert sum(tag == "polyline" for tag, _attributes in found.tags) == 2
@@ -197,7 +240,7 @@ def test_files_are_whole_private_and_the_latest_never_goes_back(tmp_path):
     paths = output.write_reports(new, str(folder), ["json", "html"])
     output.write_reports(old, str(folder), ["json"])
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert stat.S_IMODE(os.stat(paths["json"]).st_mode) == 0o640
+    assert stat.S_IMODE(Path(paths["json"]).stat().st_mode) == 0o640
     with open(folder / "daily_latest.json", encoding="utf-8") as stream:
         assert json.load(stream) == json.loads(json.dumps(new))
     assert sorted(each.name for each in folder.iterdir()) == [
@@ -224,7 +267,9 @@ def test_a_failure_half_way_leaves_the_old_file_and_nothing_beside_it(tmp_path):
 
 def test_a_folder_that_cannot_be_one_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=rf"directory: '{tmp_path}/file/reports' cannot hold the report: Not a directory"):
+    with pytest.raises(
+        InputError, match=rf"directory: '{tmp_path}/file/reports' cannot hold the report: Not a directory"
+    ):
         output.write_reports(from_run(fleet()), str(tmp_path / "file" / "reports"), ["json"])
 
 
@@ -232,4 +277,4 @@ def test_a_playbooks_name_cannot_lead_out_of_the_folder(tmp_path):
     document = from_run(fleet())
     document["run"]["playbook"] = "../../etc/cron d"
     path = output.write_reports(document, str(tmp_path), ["json"])["json"]
-    assert os.path.dirname(path) == str(tmp_path)
+    assert Path(path).parent == tmp_path
