@@ -45,6 +45,7 @@ options:
   interval:
     description:
       - A copy proven at the level of O(verify) that is younger than this means nothing to do for this source, as in V(20h).
+      - Its checksum is compared once more; when it has been damaged, that is V(critical), and a new copy is made.
       - When not given, every run makes a copy.
     type: str
   verify:

@@ -140,6 +140,7 @@ def room(settings: Settings, preflight: Preflight, found: _catalog.Folder, work:
 def _write(item: Item, path: str, work: Work) -> tuple[Dump, float]:
     """Dump to a temporary name; compare what is on the disk with what was written, then publish. Also the seconds of that."""
     partial = files.partial_name(path)
+    files.make_directory(work.folder)
     try:
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         dump = item.engine.dump(item.source, partial, work)

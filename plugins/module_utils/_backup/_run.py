@@ -27,6 +27,8 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_size
 
 STAGE = "backup"
+# Beside the folders of copies: not in them, so that those hold copies alone.
+LOCKS = ".locks"
 
 
 def run(settings: Settings, items: t.Sequence[Item], commands: Commands, dry: bool) -> dict[str, t.Any]:
@@ -74,7 +76,7 @@ def _one(settings: Settings, item: Item, commands: Commands, dry: bool) -> Resul
             return _would(settings, item, work, found, plan)
         if not plan.due and not found.partials:
             return _nothing(item, settings, found, plan, swept)
-        with lock.hold(folder, f".{item.name}"):
+        with lock.hold(os.path.join(settings.directory, LOCKS), item.name):
             found = _catalog.folder(settings.directory, item.name)
             plan = _due(settings, found)
             swept += _apply.sweep(found, settings.level)

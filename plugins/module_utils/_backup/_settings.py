@@ -90,7 +90,7 @@ def settings(options: t.Mapping[str, t.Any]) -> Settings:
         raise InputError("shrink_limit", shrink, "is no share", "Give percent from 0 to 100; 100 turns it off.")
     return Settings(
         os.path.normpath(directory),
-        _positive("interval", options["interval"]),
+        None if options["interval"] is None else units.duration(options["interval"], "interval"),
         options["verify"],
         policy(options["retention"]),
         _packing.choose(compression.get("algorithm") or "zstd", compression.get("level")),
