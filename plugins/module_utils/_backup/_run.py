@@ -17,7 +17,7 @@ import platform
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _apply, _catalog, _plan
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _apply, _catalog, _plan, _verify
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Work
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._settings import Item, Settings
 from ansible_collections.sre.runbooks.plugins.module_utils._core import files, lock
@@ -72,11 +72,16 @@ def _one(settings: Settings, item: Item, commands: Commands, dry: bool) -> Resul
             )
         found = _catalog.folder(settings.directory, item.name)
         plan = _due(settings, found)
+        damage = None if plan.due or plan.newest is None else _verify.damage(plan.newest)
+        if damage:
+            plan = plan._replace(due=True, reason=damage)
         if dry:
             return _would(settings, item, work, found, plan)
         if not plan.due and not found.partials:
             return _nothing(item, settings, found, plan, swept)
         with lock.hold(os.path.join(settings.directory, LOCKS), item.name):
+            if damage and plan.newest is not None:
+                _verify.condemn(plan.newest, damage)
             found = _catalog.folder(settings.directory, item.name)
             plan = _due(settings, found)
             swept += _apply.sweep(found, settings.level)
@@ -85,6 +90,8 @@ def _one(settings: Settings, item: Item, commands: Commands, dry: bool) -> Resul
             before = _names(found.copies)
             made = _apply.make(settings, item, work, found)
             swept += made.swept
+            if damage:
+                made = made._replace(status="critical", summary=f"{damage}; made anew: {made.summary}")
             after = _names(_catalog.folder(settings.directory, item.name).copies)
             return Result(
                 _outcome(item, made.status, made.summary, made.metrics, made.details, swept, found), True, before, after

@@ -10,7 +10,7 @@ import os
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _manifest
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _catalog, _manifest
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Mismatch, Source, Work
 from ansible_collections.sre.runbooks.plugins.module_utils._core import files
 
@@ -25,6 +25,23 @@ def checksum(path: str, sha256: str, size_bytes: int) -> None:
         raise Mismatch(f"{path}: has {os.stat(path).st_size} bytes, {size_bytes} were written")
     if files.sha256(path) != sha256:
         raise Mismatch(f"{path}: its SHA-256 is not that of what was written")
+
+
+def damage(copy: _catalog.Copy) -> str | None:
+    """What is wrong with the bytes of `copy`, by its manifest's checksum; the proof at its making lies in the past."""
+    document = _catalog.manifest(copy)
+    try:
+        checksum(copy.path, document["sha256"], document["size_bytes"])
+    except Mismatch as error:
+        return str(error)
+    return None
+
+
+def condemn(copy: _catalog.Copy, problem: str) -> None:
+    """Record that `copy` failed, so that it counts as a backup no more."""
+    document = _catalog.manifest(copy)
+    document["verifications"].append(_manifest.verification("checksum", False, 0.0, {"problem": problem}))
+    _manifest.write(copy.path, document)
 
 
 def prove(
