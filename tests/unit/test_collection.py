@@ -45,10 +45,10 @@ def tracked(*patterns: str) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def test_texts() -> str:
-    """The text of everything that runs the collection in a test, this file excepted, for it names nothing itself."""
+    """Names and texts of everything that runs the collection in a test; this file and its like name nothing themselves."""
     files = tracked("tests/unit/*", "tests/integration/*", "molecule/*")
     return "\n".join(
-        path.read_text(encoding="utf-8")
+        f"\n{path.name}\n{path.read_text(encoding='utf-8')}"
         for path in files
         if path.suffix in (".py", ".yml", ".yaml") and not path.name.startswith("test_collection")
     )
@@ -64,12 +64,14 @@ def documentation() -> dict[str, Any]:
 
 
 # --- Everything has a test -------------------------------------------------------------------------------------------
-# The convention: a test names what it tests as a user writes it, `sre.runbooks.<name>`.
+# The convention: a test names what it tests as a user writes it, `sre.runbooks.<name>`, or is called `test_<name>.py`, or
+# imports the plugin of that name.
 
 
 @pytest.mark.parametrize("name", [*MODULES, *ROLES, *PLAYBOOKS])
 def test_every_module_role_and_playbook_is_named_by_a_test(name: str, test_texts: str) -> None:
-    assert re.search(rf"\bsre\.runbooks\.{name}\b", test_texts), (
+    named = re.search(rf"\bsre\.runbooks\.{name}\b(?!/)|plugins\.(modules|action) import [^\n]*\b{name}\b", test_texts)
+    assert named or f"\ntest_{name}.py\n" in test_texts, (
         f"no file below tests/unit, tests/integration or molecule names sre.runbooks.{name}"
     )
 
