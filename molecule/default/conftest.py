@@ -45,10 +45,18 @@ def daily() -> Callable[..., Run]:
     """Run the daily playbook with more arguments, on the inventory of the scenario."""
 
     def run(*arguments: str) -> Run:
-        environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")}
+        environment = {
+            **os.environ,
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+        }
         done = subprocess.run(
             ["ansible-playbook", "sre.runbooks.daily", *arguments],
-            env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False,
+            env=environment,
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         # Warnings and the table of the report stand before the document.
         start = f"\n{done.stdout}".find("\n{\n")

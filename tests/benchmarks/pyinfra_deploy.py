@@ -19,7 +19,7 @@ COMMANDS = {
     "Port of Redis": "timeout 5 bash -c 'exec 3<>/dev/tcp/127.0.0.1/6379'",
     "Health": "curl --silent --fail --max-time 5 http://127.0.0.1:8000/health",
     "Business metrics": "curl --silent --fail --max-time 5 http://127.0.0.1:8000/api/v1/metrics",
-    "SQLite": f"sqlite3 {DATABASE} 'PRAGMA quick_check'",
+    "SQLite": f"sqlite3 -cmd '.timeout 5000' {DATABASE} 'PRAGMA quick_check'",
     "PostgreSQL": "runuser -u postgres -- psql -AtX bench -c 'SELECT count(*) FROM pg_stat_activity'",
     "Redis": "redis-cli info",
     "Settings": "stat --format=%s /opt/feature11/.env",

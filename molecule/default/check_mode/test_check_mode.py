@@ -78,7 +78,9 @@ def trees(daily: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any], An
 def test_no_file_differs(trees: Any, name: str) -> None:
     before, after, _run = trees
     assert len(before[name]) > (1000 if name in HOSTS else 1)
-    differing = sorted(path for path in before[name].keys() | after[name].keys() if before[name].get(path) != after[name].get(path))
+    differing = sorted(
+        path for path in before[name].keys() | after[name].keys() if before[name].get(path) != after[name].get(path)
+    )
     assert differing == []
 
 

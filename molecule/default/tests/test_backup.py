@@ -113,7 +113,9 @@ def assert_same(source: dict[str, str], copy: dict[str, str]) -> None:
 
 
 def sqlite_counts(host: Any, path: str) -> dict[str, str]:
-    tables = host.check_output(f"sqlite3 {path} \"SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'\"")
+    tables = host.check_output(
+        f"sqlite3 {path} \"SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'\""
+    )
     return {table: host.check_output(f"sqlite3 {path} 'SELECT count(*) FROM {table}'") for table in tables.split()}
 
 

@@ -22,7 +22,9 @@ def place(request: pytest.FixtureRequest) -> tuple[Any, str, int]:
 
 
 def rotated(host: Any, name: str) -> set[str]:
-    return set(host.check_output(f"cd /opt/{name}/logs && ls -1 --quoting-style=literal --hide-control-chars").splitlines())
+    return set(
+        host.check_output(f"cd /opt/{name}/logs && ls -1 --quoting-style=literal --hide-control-chars").splitlines()
+    )
 
 
 def day(age: int) -> str:
@@ -47,7 +49,9 @@ def test_new_logs_are_there(place: tuple[Any, str, int]) -> None:
 def test_compressed_logs_lost_no_line() -> None:
     host = testinfra.get_host("ansible://resources1")
     host.run_expect([1], f"ls /opt/feature11/logs/feature11.log.{day(20)} 2>/dev/null && exit 0 || exit 1")
-    text = host.check_output(f"cd /opt/feature11/logs && (zstd -dc feature11.log.{day(20)}.zst || gzip -dc feature11.log.{day(20)}.gz) 2>/dev/null")
+    text = host.check_output(
+        f"cd /opt/feature11/logs && (zstd -dc feature11.log.{day(20)}.zst || gzip -dc feature11.log.{day(20)}.gz) 2>/dev/null"
+    )
     assert len(text.splitlines()) == 24
     assert text.startswith(f"{day(20)} 00:00:00,000 - feature11 - INFO")
 

@@ -44,7 +44,9 @@ def outcomes(report: dict[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 @pytest.mark.parametrize("expected", BROKEN, ids=lambda expected: expected[2])
-def test_report_names_what_is_broken(outcomes: list[tuple[str, str, str, str]], expected: tuple[str, str, str, str]) -> None:
+def test_report_names_what_is_broken(
+    outcomes: list[tuple[str, str, str, str]], expected: tuple[str, str, str, str]
+) -> None:
     assert expected in outcomes
 
 
@@ -54,7 +56,9 @@ def test_nothing_else_is_bad(outcomes: list[tuple[str, str, str, str]]) -> None:
     assert [each for each in bad if each[:3] not in known and each[2] not in BUSY] == []
 
 
-def test_unreachable_host_is_in_the_roll_call(report: dict[str, Any], outcomes: list[tuple[str, str, str, str]]) -> None:
+def test_unreachable_host_is_in_the_roll_call(
+    report: dict[str, Any], outcomes: list[tuple[str, str, str, str]]
+) -> None:
     assert [each for each in outcomes if each[0] == "resources2"] == [("resources2", "roll_call", "host", "critical")]
     missing = report["roll_call"]["missing"]
     assert [each["host"] for each in missing] == ["resources2"]

@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Forty hosts to measure on, and how to run programs against them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parents[1]
+FOLDER = CHECKOUT / ".work/lab/benchmarks"
+HOSTS = FOLDER / "hosts.yml"
+INVENTORY = [f"--inventory={HERE}/inventory", f"--inventory={HOSTS}"]
+FORKS = "20"
+
+
+@contextlib.contextmanager
+def lab(keep: bool) -> Iterator[None]:
+    """Have the hosts; with `keep` they are left for the next call, and taken as they are when they are there."""
+    if not HOSTS.exists() or "bench1" not in HOSTS.read_text(encoding="utf-8"):
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        HOSTS.write_text("{}\n", encoding="utf-8")
+        _must(CHECKOUT / "tests/lab/create.yml")
+        _must(HERE / "prepare.yml")
+    try:
+        yield
+    finally:
+        if not keep:
+            _must(CHECKOUT / "tests/lab/destroy.yml")
+
+
+def playbook(name: str, *arguments: str, mitogen: bool = False) -> float:
+    """Run a playbook on all names, connecting afresh, and return how many seconds it took."""
+    environment = {}
+    if mitogen:
+        environment = {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(_mitogen())}
+    return timed(["ansible-playbook", *INVENTORY, name, *arguments], environment)
+
+
+def timed(argv: list[str], environment: dict[str, str] | None = None) -> float:
+    """Run a program that has to succeed, and return how many seconds it took."""
+    # A run of its own has connections of its own; afterwards they are closed, or they would wait for a minute.
+    sockets = Path(tempfile.mkdtemp(prefix="ssh-"))
+    try:
+        variables = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+            "ANSIBLE_FORKS": FORKS,
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets),
+            **(environment or {}),
+        }
+        started = time.monotonic()
+        done = subprocess.run(argv, env=variables, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+        seconds = time.monotonic() - started
+        if done.returncode:
+            sys.exit(f"{' '.join(argv)}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}")
+        return seconds
+    finally:
+        for socket in sockets.iterdir():
+            subprocess.run(["ssh", "-O", "exit", "-S", str(socket), "any"], capture_output=True, check=False)
+        shutil.rmtree(sockets)
+
+
+def _must(path: Path) -> None:
+    done = subprocess.run(["ansible-playbook", *INVENTORY, str(path)], cwd=CHECKOUT, stdout=sys.stderr, check=False)
+    if done.returncode:
+        sys.exit(f"{path} failed")
+
+
+def _mitogen() -> Path:
+    found = importlib.util.find_spec("ansible_mitogen")
+    if found is None or found.origin is None:
+        sys.exit("mitogen is missing: pip install -r requirements-dev.txt")
+    return Path(found.origin).parent / "plugins/strategy"
