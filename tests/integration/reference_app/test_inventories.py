@@ -16,9 +16,13 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _settings
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _check
+from ansible_collections.sre.runbooks.plugins.module_utils._logs import policy
+from ansible_collections.sre.runbooks.plugins.modules.log_cleanup import SPEC
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 INVENTORIES = CHECKOUT / "inventories"
@@ -76,6 +80,24 @@ def test_hosts_and_systems_are_as_expected(hosts):
 def test_every_check_is_accepted(hosts, inventory, host):
     checks, _secrets = _check.read(hosts[inventory][host]["runbooks_checks_"])
     assert {"cpu", "memory", "disk", "http", "backup"} <= {check.type for check in checks}
+
+
+@pytest.mark.parametrize(("inventory", "host"), EACH)
+def test_every_backup_source_is_accepted(hosts, inventory, host):
+    found = hosts[inventory][host]
+    files = [{"engine": "files", **entry} for entry in found["runbooks_files_"]]
+    items, secrets = _settings.items([*found["runbooks_databases_"], *files])
+    assert len(items) >= 2
+    assert secrets <= set(VAULT.values())
+
+
+@pytest.mark.parametrize(("inventory", "host"), EACH)
+def test_every_log_policy_is_accepted(hosts, inventory, host):
+    specs = hosts[inventory][host]["runbooks_logs_"]
+    result = ArgumentSpecValidator(SPEC).validate({"policies": specs})
+    assert not result.error_messages
+    policies = policy.parse(result.validated_parameters["policies"])
+    assert all(one.older_than >= 7 * 86400 for one in policies if one.action == "delete")
 
 
 def test_a_wrong_check_would_be_noticed(hosts):
