@@ -44,7 +44,14 @@ WORK: dict[str, Callable[[], float]] = {
     "daily": lambda: lab.playbook("sre.runbooks.daily", "--extra-vars=backup_interval=0s"),
     "mitogen": lambda: lab.playbook("tests/benchmarks/health.yml", mitogen=True),
     "pyinfra": lambda: lab.timed(
-        ["pyinfra", "-y", "--parallel", lab.FORKS, "tests/benchmarks/pyinfra_inventory.py", "tests/benchmarks/pyinfra_deploy.py"]
+        [
+            "pyinfra",
+            "-y",
+            "--parallel",
+            lab.FORKS,
+            "tests/benchmarks/pyinfra_inventory.py",
+            "tests/benchmarks/pyinfra_deploy.py",
+        ]
     ),
 }
 

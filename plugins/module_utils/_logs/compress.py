@@ -167,10 +167,12 @@ def _rename(folder: int, old: str, new: str) -> None:
 
 def _pack(source: int, archive: int, known: Known, tools: Tools) -> None:
     if tools.compression == "gzip":
-        with os.fdopen(archive, "wb", closefd=False) as stream:
-            with gzip.GzipFile("", "wb", 6, stream, known.mtime_ns / 1e9) as packer:
-                for piece in _pieces(source):
-                    packer.write(piece)
+        with (
+            os.fdopen(archive, "wb", closefd=False) as stream,
+            gzip.GzipFile("", "wb", 6, stream, known.mtime_ns / 1e9) as packer,
+        ):
+            for piece in _pieces(source):
+                packer.write(piece)
         return
     require("zstd")
     argv = ["sh", "-c", _PACK, "zstd", str(known.size), str(source), str(archive)]
