@@ -55,8 +55,8 @@ def sweep(found: _catalog.Folder, level: str) -> list[str]:
     return swept
 
 
-def make(settings: Settings, item: Item, work: Work, found: _catalog.Folder) -> Made:
-    """Make a copy, prove it, let go of what retention does not keep."""
+def make(settings: Settings, item: Item, work: Work, found: _catalog.Folder, obstacle: str | None = None) -> Made:
+    """Make a copy, prove it, let go of what retention does not keep; of nothing with an `obstacle`."""
     started = time.monotonic()
     preflight = item.engine.preflight(item.source, work)
     room(settings, preflight, found, work)
@@ -90,7 +90,7 @@ def make(settings: Settings, item: Item, work: Work, found: _catalog.Folder) -> 
     figures: dict[str, t.Any] = document["verifications"][-1]["figures"]
     facts["verify_seconds"] = round(time.monotonic() - verified + compared, 3)
     odd = _plan.odd_size(facts["size_bytes"], found.copies, settings.minimum_size, settings.shrink_limit, time.time())
-    kept, deleted, frozen = _retain(settings, item, problem or odd)
+    kept, deleted, frozen = _retain(settings, item, obstacle or problem or odd)
     status = "critical" if problem else "warning" if odd or dump.warnings else "ok"
     parts = [f"{show_size(facts['size_bytes'])} in {show_duration(seconds)}"]
     parts[0] += f", NOT proven as {settings.level}: {problem}" if problem else f", {_proof(settings.level, figures)}"

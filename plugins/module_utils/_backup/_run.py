@@ -35,8 +35,11 @@ def run(settings: Settings, items: t.Sequence[Item], commands: Commands, dry: bo
     """Return the envelope with a diff of the files; RunbookError when the folder cannot be used at all."""
     _usable(settings.directory, dry)
     # Programs that a pipeline starts make files too; none of them is for other users.
-    os.umask(0o077)
-    results = [_one(settings, item, commands, dry) for item in items]
+    umask = os.umask(0o077)
+    try:
+        results = [_one(settings, item, commands, dry) for item in items]
+    finally:
+        os.umask(umask)
     return envelope(
         [result.outcome for result in results],
         any(result.changed for result in results),
@@ -88,7 +91,7 @@ def _one(settings: Settings, item: Item, commands: Commands, dry: bool) -> Resul
             if not plan.due:
                 return _nothing(item, settings, found, plan, swept)
             before = _names(found.copies)
-            made = _apply.make(settings, item, work, found)
+            made = _apply.make(settings, item, work, found, damage)
             swept += made.swept
             if damage:
                 made = made._replace(status="critical", summary=f"{damage}; made anew: {made.summary}")
