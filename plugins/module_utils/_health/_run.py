@@ -151,7 +151,9 @@ def _judge_one(check: Check, seen: Observation, held: dict[str, float], now: flo
         if verdict.status != "ok":
             findings.setdefault(verdict.status, []).append(text)
     status = worst(statuses)
-    texts = [text for level in ("critical", "warning", "unknown") for text in findings.get(level, ())]
+    # What could not be measured is worth a word only where nothing worse was: a dead process has no memory.
+    levels = ("unknown",) if status == "unknown" else ("critical", "warning")
+    texts = [text for level in levels for text in findings.get(level, ())]
     parts = [seen.summary, *texts] if seen.status != "ok" else [*texts, seen.summary]
     details = {"check": check.name, "type": check.type, **seen.details}
     return outcome(

@@ -107,6 +107,8 @@ def _fetch(options: t.Mapping[str, t.Any], deadline: float) -> tuple[int, bytes]
         # Python 3.9 has a class of its own for it.
         if isinstance(reason, (TimeoutError, socket.timeout)):
             reason = f"no whole answer within {options['timeout']:g} s"
+        elif isinstance(reason, OSError):
+            reason = reason.strerror or reason
         raise TargetDown(f"{_shown(options['url'])}: {reason or type(reason).__name__}") from error
 
 

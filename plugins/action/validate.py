@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Validate the variables of several roles at once. Documented in plugins/modules/validate.py."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import yaml
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+
+class ActionModule(ActionBase):
+    """The action C(sre.runbooks.validate)."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+    _supports_diff = False
+
+    ARGUMENTS: t.ClassVar[dict[str, t.Any]] = {"roles": {"type": "list", "elements": "str", "required": True}}
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        _validation, arguments = self.validate_argument_spec(self.ARGUMENTS)
+        problems = [problem for role in arguments["roles"] for problem in self._problems(role, task_vars or {})]
+        if problems:
+            raise AnsibleActionFail(f"Nothing was done, for the inventory cannot be used. {' '.join(problems)}")
+        return {**result, "changed": False}
+
+    def _problems(self, role: str, task_vars: dict[str, t.Any]) -> list[str]:
+        """What is wrong with the variables of `role`. Only values that a message must name are repeated."""
+        options = argument_spec(role)
+        values = self._templar.template({name: task_vars[name] for name in options if name in task_vars})
+        checked = ArgumentSpecValidator(options).validate(values, validate_role_argument_spec=True)
+        return [f"Role {role}: {message}." for message in checked.error_messages]
+
+
+def argument_spec(role: str) -> dict[str, t.Any]:
+    """Return the options of the role's entry point main, without defaults: those are the role's own word."""
+    path = ROLES / role / "meta" / "argument_specs.yml"
+    if not path.is_file():
+        known = ", ".join(sorted(each.parent.parent.name for each in ROLES.glob("*/meta/argument_specs.yml")))
+        raise AnsibleActionFail(f"roles: {role!r} is no role of this collection. Use some of {known}.")
+    specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+    options = specs["main"].get("options", {})
+    return {name: {key: value for key, value in spec.items() if key != "default"} for name, spec in options.items()}
