@@ -129,15 +129,25 @@ def mentions(node: Any, key: str) -> set[str]:
     return found
 
 
+def role_entries(play: Mapping[str, Any]) -> Iterator[tuple[str, set[str]]]:
+    """Yield each role that a play lists or imports, without the collection's name, with the tags that select it."""
+    for entry in play.get("roles", []):
+        listed = entry if isinstance(entry, dict) else {"role": entry}
+        yield str(listed.get("role", listed.get("name"))).removeprefix("sre.runbooks."), mentions(listed, "tags")
+    for task in play.get("tasks", []):
+        imported = task.get("ansible.builtin.import_role") or task.get("ansible.builtin.include_role")
+        if imported:
+            yield imported["name"].removeprefix("sre.runbooks."), mentions(task, "tags")
+
+
 def playbooks_of(root: Path, role: str) -> dict[str, set[str]]:
-    """Return the playbooks that list the role, by name, each with the tags that select it there."""
+    """Return the playbooks with the role, by name, each with the tags that select it there."""
     names: dict[str, set[str]] = {}
     for path in sorted((root / "playbooks").glob("*.yml")):
         for play in load_yaml(path) or []:
-            for entry in play.get("roles", []):
-                listed = entry if isinstance(entry, dict) else {"role": entry}
-                if listed.get("role", listed.get("name")) in (role, f"sre.runbooks.{role}"):
-                    names.setdefault(path.stem, set()).update(mentions(listed, "tags"))
+            for name, tags in role_entries(play):
+                if name == role:
+                    names.setdefault(path.stem, set()).update(tags - {"always", "never"})
     return names
 
 

@@ -27,6 +27,8 @@ def tree(tmp_path: Path) -> Path:
         "playbooks/daily.yml": (
             "---\n# Does the daily work. And more.\n- hosts: all\n  roles:\n"
             "    - role: sre.runbooks.tidy\n      tags: [tidy]\n"
+            "- hosts: all\n  tasks:\n    - tags: [neat, always]\n"
+            "      ansible.builtin.import_role: {name: sre.runbooks.tidy}\n"
         ),
         "roles/tidy/tasks/main.yml": "- name: Tidy\n  ansible.builtin.command: tidy\n  become: true\n",
         "roles/tidy/meta/argument_specs.yml": """
@@ -79,7 +81,7 @@ def test_a_role_readme_tells_options_tags_and_rights(tree: Path) -> None:
     assert "Second with `code`." in readme
     assert r"| `tidy_rules` | list of dict | `[]` | What to tidy, a\|b. |" in readme
     assert "| `tidy_rules[].name` (required) | str |  | The name. |" in readme
-    assert "`sre.runbooks.daily`; `--tags tidy`" in readme
+    assert "`sre.runbooks.daily`; `--tags neat,tidy`" in readme
     assert "Some of its tasks become root." in readme
 
 
