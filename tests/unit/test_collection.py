@@ -65,12 +65,12 @@ def documentation() -> dict[str, Any]:
 
 # --- Everything has a test -------------------------------------------------------------------------------------------
 # The convention: a test names what it tests as a user writes it, `sre.runbooks.<name>`, or is called `test_<name>.py`, or
-# imports the plugin of that name.
+# has the module or action in its list NAMES.
 
 
 @pytest.mark.parametrize("name", [*MODULES, *ROLES, *PLAYBOOKS])
 def test_every_module_role_and_playbook_is_named_by_a_test(name: str, test_texts: str) -> None:
-    named = re.search(rf"\bsre\.runbooks\.{name}\b(?!/)|plugins\.(modules|action) import [^\n]*\b{name}\b", test_texts)
+    named = re.search(rf"\bsre\.runbooks\.{name}\b(?!/)|\nNAMES = \([^)]*\"{name}\"", test_texts)
     assert named or f"\ntest_{name}.py\n" in test_texts, (
         f"no file below tests/unit, tests/integration or molecule names sre.runbooks.{name}"
     )

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from typing import Any
@@ -64,7 +65,14 @@ for work in (lambda: history.History("sqlite:///x.db"), collect.run_started):
     except Exception as error:
         print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, check=True)
+    # The collection is found where this test found it.
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        text=True,
+        capture_output=True,
+        check=True,
+    )
     first, second = done.stdout.splitlines()
     assert "needs the Python package SQLAlchemy" in first
     assert "psutil is not installed" in second
