@@ -32,8 +32,11 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import I
 
 OPTIONS: dict[str, t.Any] = {"path": {"type": "path", "required": True}}
 EXTENSION = ".sqlite"
-PAGES = 4096
-RESTARTS = 3
+# 64 MiB of the usual pages: writers wait for a step no longer than they do for one of their own.
+PAGES = 16384
+RESTARTS = 2
+# A writer without a pause leaves gaps of a few milliseconds, which SQLite's own waiting (100 ms) misses for minutes.
+WAIT_SECONDS = 0.002
 # A source that lets no reader in for so long is not merely busy.
 LOCKED_SECONDS = 60.0
 _MAGIC = b"SQLite format 3\0"
@@ -115,19 +118,33 @@ def _snapshot(path: str, copy: str, work: Work) -> None:
 
 
 def _copy(path: str, copy: str, parameters: str, one_transaction: bool, work: Work) -> None:
-    source = sqlite3.connect(_uri(path, parameters), uri=True, isolation_level=None, timeout=LOCKED_SECONDS)
+    source = sqlite3.connect(_uri(path, parameters), uri=True, isolation_level=None, timeout=0)
     with contextlib.closing(source), contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as target:
         # The copy is worth nothing before it is complete, so neither journal nor fsync is needed.
         target.execute("PRAGMA journal_mode=OFF")
         target.execute("PRAGMA synchronous=OFF")
         if not one_transaction:
             with contextlib.suppress(_Restless):
-                source.backup(target, pages=PAGES, progress=_watch(work, RESTARTS), sleep=0.05)
+                source.backup(target, pages=PAGES, progress=_watch(work, RESTARTS), sleep=WAIT_SECONDS)
                 return
         source.execute("BEGIN")
-        source.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        source.backup(target, pages=PAGES, progress=_watch(work, None), sleep=0.05)
+        _start_reading(source, work)
+        source.backup(target, pages=PAGES, progress=_watch(work, None), sleep=WAIT_SECONDS)
         source.execute("COMMIT")
+
+
+def _start_reading(source: sqlite3.Connection, work: Work) -> None:
+    """Take the read lock that the transaction keeps to its end."""
+    watch = _watch(work, None)
+    while True:
+        try:
+            source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+        watch(0, 0, 0)
+        time.sleep(WAIT_SECONDS)
 
 
 def _watch(work: Work, restarts: int | None) -> t.Callable[[int, int, int], None]:

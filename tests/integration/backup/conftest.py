@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -194,11 +195,12 @@ def wait_for(condition, seconds=20):
 
 def database(path, journal="wal", rows=200):
     """A SQLite database with two tables that always have the same number of rows."""
+    chance = random.Random(rows)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(f"PRAGMA journal_mode={journal}")
         connection.execute("CREATE TABLE pending (number INTEGER, text TEXT)")
         connection.execute("CREATE TABLE done (number INTEGER)")
-        connection.executemany("INSERT INTO pending VALUES (?, ?)", ((each, "x" * 500) for each in range(rows)))
+        connection.executemany("INSERT INTO pending VALUES (?, ?)", ((each, chance.randbytes(250).hex()) for each in range(rows)))
         connection.executemany("INSERT INTO done VALUES (?)", ((each,) for each in range(rows)))
     return path
 
