@@ -30,7 +30,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._logs.plan import (
 if t.TYPE_CHECKING:
     from ansible_collections.sre.runbooks.plugins.module_utils._logs.policy import Limits, Policy
 
-RunCommand = t.Callable[..., t.Tuple[int, str, str]]
+RunCommand = t.Callable[..., tuple[int, str, str]]
 FAILURES = 10
 
 
@@ -102,9 +102,7 @@ def _missing_programs(policies: t.Sequence[Policy]) -> dict[int, str]:
     return missing
 
 
-def observe(
-    policies: t.Sequence[Policy], now: float, open_files: writers.Writers, capacity: int | None = None
-) -> Plan:
+def observe(policies: t.Sequence[Policy], now: float, open_files: writers.Writers, capacity: int | None = None) -> Plan:
     """Look through the folders and plan; nothing is changed. `now` is in seconds since the epoch."""
     plan = Plan(policies) if capacity is None else Plan(policies, capacity)
     Look(plan, Chooser(plan, now, open_files.files)).run()

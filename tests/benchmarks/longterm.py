@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""B10: the report over a thousand hosts and a year of daily runs, made by the playbook that users call.
+
+The history is generated once, which takes some minutes, and kept in `.work/bench/`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import outcome
+from ansible_collections.sre.runbooks.plugins.plugin_utils.history import History
+from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import HostAnswer, Run
+
+HOSTS = 1000
+DAYS = 365
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+SECONDS, MEBIBYTES = 10, 500
+CHECKOUT = Path(__file__).resolve().parents[2]
+FOLDER = CHECKOUT / ".work" / "bench"
+
+
+def generate(path: Path) -> None:
+    """Write a year of runs in which one host in twenty has a warning; beside the name first, so that a half is never used."""
+    half = path.with_suffix(".half")
+    for each in path.parent.glob(f"{half.name}*"):
+        each.unlink()
+    history = History(f"sqlite:///{half}")
+    start = datetime.datetime(2025, 11, 21, 9, tzinfo=datetime.UTC)
+    for day in range(DAYS):
+        at = start + datetime.timedelta(days=day)
+        text = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+        stages = ["health", "log_cleanup", "backup"]
+        history.record(
+            Run(f"{at:%Y%m%dT%H%M%SZ}-{day:06x}", "daily", text, text, False, "0.1.0", stages, list(_hosts(day)))
+        )
+        print(f"B10: day {day + 1} of {DAYS}", end="\r", file=sys.stderr, flush=True)
+    half.rename(path)
+
+
+def _hosts(day: int) -> Iterator[HostAnswer]:
+    dice = random.Random(day)
+    for number in range(HOSTS):
+        sick = dice.random() < 0.05
+        outcomes = [
+            outcome(
+                f"check:{check}",
+                "health",
+                "warning" if sick and check == 3 else "ok",
+                f"used {check * 3 + day % 7}.1 % (warning: > 85, critical: > 95)",
+                metrics={"used_percent": check * 3 + dice.random(), "free_bytes": 1e9},
+            )
+            for check in range(17)
+        ]
+        outcomes += [
+            outcome(
+                f"postgresql:db{copy}",
+                "backup",
+                "ok",
+                "141.2 MB in 5.4 s, restored and compared: 61 tables, 6 000 000 rows",
+                metrics={"duration_seconds": 5.4, "size_bytes": 148060123},
+                details={"path": "/var/backups/sre-runbooks/db/db_20261120T090000Z.dump.zst", "level": "restored"},
+            )
+            for copy in range(2)
+        ]
+        outcomes.append(
+            outcome("app logs", "log_cleanup", "ok", "12 files deleted", metrics={"deleted_bytes": 11_000_000})
+        )
+        yield HostAnswer(f"host{number:04d}.example.com", ("F11", "MCP", "ABS", "GHO")[number % 4], True, outcomes)
+
+
+def report(path: Path) -> tuple[float, float]:
+    """Make all three forms of the latest run's report; return seconds and the peak of any process in MiB."""
+    argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "sre.runbooks.report"]
+    argv += ["-e", json.dumps({"report_history_url": f"sqlite:///{path}", "report_directory": str(FOLDER / "reports")})]
+    started = time.monotonic()
+    child = subprocess.Popen(argv, cwd=CHECKOUT, stdout=subprocess.DEVNULL)
+    _pid, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        sys.exit(f"B10: ansible-playbook sre.runbooks.report ended with {child.returncode}")
+    return time.monotonic() - started, usage.ru_maxrss / 1024
+
+
+def show() -> bool:
+    """Print the figure as a line of JSON; say whether it is within its bounds."""
+    path = FOLDER / f"history-{HOSTS}x{DAYS}.db"
+    if not path.exists():
+        generate(path)
+    runs = [report(path) for _round in range(ROUNDS)]
+    seconds, peak = statistics.median(run[0] for run in runs), max(run[1] for run in runs)
+    good = seconds <= SECONDS and peak <= MEBIBYTES
+    line = {
+        "id": "B10",
+        "figure": round(seconds, 2),
+        "bound": f"<= {SECONDS} s, <= {MEBIBYTES} MiB",
+        "ok": good,
+        "unit": "seconds",
+        "what": f"report over {HOSTS} hosts and {DAYS} daily runs: table, JSON and HTML, with ansible-playbook's own start",
+        "peak_mebibytes": round(peak, 1),
+        "runs_seconds": [round(run[0], 2) for run in runs],
+    }
+    print(json.dumps(line), flush=True)
+    return good
+
+
+if __name__ == "__main__":
+    sys.exit(0 if show() else 1)
