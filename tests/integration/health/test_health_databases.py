@@ -1,0 +1,402 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""SQLite, PostgreSQL and Redis for real, and every way in which they do not answer (H5, H6)."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import psycopg
+import pytest
+
+WRONG = "wrong-geheim-0123456789"
+
+
+# --- sqlite ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def database(tmp_path):
+    """A database of some 100 pages, a third of them free, that nobody has open."""
+    path = tmp_path / "x y?#%.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE tasks (id INTEGER PRIMARY KEY, text TEXT)")
+    connection.execute("CREATE INDEX by_text ON tasks (text)")
+    connection.executemany("INSERT INTO tasks (text) VALUES (?)", [(f"{number:0>500}",) for number in range(400)])
+    connection.commit()
+    connection.execute("DELETE FROM tasks WHERE id > 260")
+    connection.commit()
+    connection.close()
+    return path
+
+
+@pytest.mark.parametrize("integrity", ["none", "quick", "full"])
+def test_sqlite_answers(check, database, integrity):
+    outcome = check("sqlite", path=str(database), integrity=integrity, warning="> 10s", critical="> 20s")
+    assert outcome["status"] == "ok"
+    assert outcome["metrics"]["size_bytes"] == database.stat().st_size
+    assert 10 < outcome["metrics"]["free_percent"] < 60
+    assert outcome["metrics"]["wal_bytes"] == 0
+    assert ("check passed" in outcome["summary"]) == (integrity != "none")
+    assert [path.name for path in database.parent.iterdir()] == [database.name]
+
+
+def test_sqlite_past_a_bound(check, database):
+    assert check("sqlite", path=str(database), metrics={"free_percent": {"warning": "> 10"}})["status"] == "warning"
+    assert check("sqlite", path=str(database), metrics={"size_bytes": {"critical": "> 1 kB"}})["status"] == "critical"
+
+
+def test_sqlite_that_is_locked_exclusively_is_critical(check, database):
+    holder = sqlite3.connect(database, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    outcome = check("sqlite", path=str(database), timeout="300ms")
+    holder.close()
+    assert (outcome["status"], outcome["summary"]) == ("critical", f"{database}: database is locked")
+
+
+def test_sqlite_that_is_being_written_answers(check, database):
+    writer = sqlite3.connect(database, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    assert check("sqlite", path=str(database), timeout="300ms")["status"] == "ok"
+    writer.close()
+
+
+def damage(path):
+    """Swap two keys of the index, as a flipped byte would: each page is well formed, the order is not."""
+    data = bytearray(path.read_bytes())
+    places = [number for number in range(len(data)) if data.startswith(b"0" * 490, number)]
+    data[places[len(places) // 2] + 3] = ord("7")
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(("integrity", "status"), [("none", "ok"), ("full", "critical")])
+def test_sqlite_with_a_wrong_byte(check, database, integrity, status):
+    damage(database)
+    outcome = check("sqlite", path=str(database), integrity=integrity)
+    assert outcome["status"] == status
+    assert ("full check found: " in outcome["summary"]) == (status == "critical")
+
+
+@pytest.mark.parametrize("integrity", ["quick", "full"])
+def test_sqlite_with_a_page_overwritten(check, database, integrity):
+    data = bytearray(database.read_bytes())
+    data[4096:8192] = os.urandom(4096)
+    database.write_bytes(data)
+    outcome = check("sqlite", path=str(database), integrity=integrity)
+    assert outcome["status"] == "critical"
+    assert str(database) in outcome["summary"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"no database, but long enough to be looked at by its header" * 20, b"SQLite format 3\0"]
+)
+def test_a_file_that_is_no_database(check, tmp_path, content):
+    path = tmp_path / "file.db"
+    path.write_bytes(content)
+    outcome = check("sqlite", path=str(path))
+    assert (outcome["status"], outcome["summary"]) == ("critical", f"{path}: file is not a database")
+
+
+def test_sqlite_that_is_missing_is_critical_and_not_made(check, tmp_path):
+    outcome = check("sqlite", path=str(tmp_path / "none.db"))
+    assert (outcome["status"], outcome["summary"]) == ("critical", f"{tmp_path}/none.db: there is no such file")
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_sqlite_with_a_write_ahead_log_that_nobody_has_open_is_left_alone(check, database):
+    connection = sqlite3.connect(database)
+    connection.execute("PRAGMA journal_mode = wal")
+    connection.close()
+    before = (sorted(path.name for path in database.parent.iterdir()), database.read_bytes())
+    assert check("sqlite", path=str(database), integrity="full")["status"] == "ok"
+    assert (sorted(path.name for path in database.parent.iterdir()), database.read_bytes()) == before
+    assert before[0] == [database.name]
+
+
+def test_sqlite_with_a_write_ahead_log_in_use(check, database):
+    writer = sqlite3.connect(database)
+    writer.execute("PRAGMA journal_mode = wal")
+    writer.execute("INSERT INTO tasks (text) VALUES ('new')")
+    writer.commit()
+    outcome = check("sqlite", path=str(database), metrics={"wal_bytes": {"warning": "> 0 B"}})
+    assert outcome["status"] == "warning"
+    assert outcome["metrics"]["wal_bytes"] == database.with_name(f"{database.name}-wal").stat().st_size > 0
+    assert writer.execute("SELECT count(*) FROM tasks").fetchone() == (261,)
+    writer.close()
+
+
+def test_an_integrity_check_that_has_not_the_time_is_unknown(check, tmp_path):
+    path = tmp_path / "large.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE t (a)")
+    connection.execute("CREATE INDEX i ON t (a)")
+    numbers = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 400000) SELECT x FROM n"
+    connection.execute(f"INSERT INTO t {numbers}")
+    connection.commit()
+    connection.close()
+    outcome = check("sqlite", path=str(path), integrity="full", timeout="1ms")
+    assert outcome["status"] == "unknown"
+    assert outcome["summary"] == f"{path}: the full check did not end within 0.001 s. Raise timeout."
+
+
+# --- postgresql ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tcp(postgresql_server, postgresql_database):
+    """Connection options over TCP, with the right password."""
+    server = postgresql_server
+    return {
+        "host": server.host,
+        "port": server.port,
+        "user": server.user,
+        "password": server.password,
+        "database": postgresql_database,
+    }
+
+
+def test_postgresql_answers(check, tcp, postgresql_server):
+    postgresql_server.psql("CREATE TABLE t AS SELECT generate_series(1, 50000) AS n; ANALYZE t", tcp["database"])
+    postgresql_server.psql("SELECT sum(n) FROM t", tcp["database"])
+    outcome = check("postgresql", connection=tcp, timeout="60s", warning="> 30s", critical="> 50s")
+    metrics = outcome["metrics"]
+    assert outcome["status"] == "ok"
+    assert 0 < metrics["response_seconds"] < 30
+    assert 1 <= metrics["connections_percent"] <= 50  # max_connections is 100
+    assert 0 <= metrics["xid_age_percent"] < 1
+    assert metrics["idle_in_transaction_seconds"] == metrics["longest_transaction_seconds"] == 0
+    assert metrics["size_bytes"] == int(
+        postgresql_server.psql("SELECT pg_database_size(current_database())", tcp["database"])
+    )
+    assert 0 < metrics["cache_hit_percent"] <= 100
+    assert 0 <= metrics["dead_tuples_percent"] <= 100
+    assert "replication_lag_seconds" not in metrics
+    assert outcome["details"]["version"] == postgresql_server.psql("SHOW server_version")
+
+
+def test_postgresql_over_the_socket_as_its_own_user(check, postgresql_server):
+    connection = {"host": str(postgresql_server.socket_dir), "port": postgresql_server.port}
+    if os.geteuid() == 0:
+        outcome = check("postgresql", connection={**connection, "run_as": "postgres"}, timeout="60s")
+    else:
+        outcome = check("postgresql", connection={**connection, "user": "postgres"}, timeout="60s")
+    assert outcome["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"password": WRONG}, "password authentication failed for user"),
+        ({"password": None}, "no password supplied"),
+        ({"port": 1}, "Connection refused"),
+        ({"database": "nosuch; DROP TABLE t"}, 'database "nosuch; DROP TABLE t" does not exist'),
+        ({"user": "nobody at all"}, 'failed for user "nobody at all"'),
+        ({"host": "/nowhere"}, "No such file or directory"),
+    ],
+    ids=["wrong password", "no password", "unreachable", "no database", "no user", "no socket"],
+)
+def test_postgresql_that_does_not_let_us_in_is_critical(run, tcp, change, message):
+    result = run({"name": "x", "type": "postgresql", "connection": {**tcp, **change}, "timeout": "60s"})
+    (outcome,) = result["outcomes"]
+    assert outcome["status"] == "critical"
+    assert outcome["summary"].startswith(
+        f"database {change.get('database', tcp['database'])}: psql ended with status 2: "
+    )
+    assert message in outcome["summary"]
+    assert tcp["password"] not in json.dumps(result)
+    assert WRONG not in json.dumps(result)
+
+
+def test_postgresql_that_hangs_is_critical_at_the_timeout(check, tcp, hanging):
+    outcome = check("postgresql", connection={**tcp, "port": hanging}, timeout="1s")
+    assert outcome["status"] == "critical"
+    assert outcome["summary"].startswith(f"database {tcp['database']}: psql did not end within 1 s")
+
+
+def test_postgresql_with_a_transaction_left_open(check, tcp, postgresql_server):
+    bounds = {"idle_in_transaction_seconds": {"warning": "> 300 ms"}}
+    with psycopg.connect(postgresql_server.url(tcp["database"])) as connection:
+        connection.execute("SELECT 1")  # psycopg begins a transaction
+        threading.Event().wait(0.5)
+        outcome = check("postgresql", connection=tcp, timeout="60s", metrics=bounds)
+    assert outcome["status"] == "warning"
+    assert outcome["summary"].startswith("idle_in_transaction_seconds is ")
+    assert outcome["metrics"]["longest_transaction_seconds"] >= 0.4
+    assert check("postgresql", connection=tcp, timeout="60s", metrics=bounds)["status"] == "ok"
+
+
+def test_postgresql_with_a_transaction_that_runs_for_long(check, tcp, postgresql_server):
+    with psycopg.connect(postgresql_server.url(tcp["database"]), autocommit=True) as connection:
+        work = threading.Thread(target=lambda: connection.execute("SELECT pg_sleep(3)"))
+        work.start()
+        threading.Event().wait(0.5)
+        outcome = check(
+            "postgresql",
+            connection=tcp,
+            timeout="60s",
+            metrics={"longest_transaction_seconds": {"critical": "> 200 ms"}},
+        )
+        work.join()
+    assert outcome["status"] == "critical"
+    assert outcome["metrics"]["idle_in_transaction_seconds"] == 0
+
+
+def test_what_a_plain_role_may_not_see_is_unknown_not_0(check, tcp, postgresql_server):
+    role, password = f"plain_{secrets.token_hex(4)}", secrets.token_urlsafe(12)
+    postgresql_server.psql(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+    mine = {**tcp, "user": role, "password": password}
+    try:
+        with psycopg.connect(postgresql_server.url(tcp["database"])) as connection:
+            connection.execute("SELECT 1")
+            outcome = check(
+                "postgresql",
+                connection=mine,
+                timeout="60s",
+                metrics={"longest_transaction_seconds": {"critical": "> 1h"}},
+            )
+            all_of_them = check("postgresql", connection=tcp, timeout="60s")["metrics"]["connections_percent"]
+        assert outcome["status"] == "unknown"
+        assert outcome["summary"].startswith("longest_transaction_seconds is not known here; ")
+        assert outcome["metrics"]["connections_percent"] == all_of_them
+    finally:
+        postgresql_server.psql(f"DROP ROLE {role}")
+
+
+def test_connections_of_others_count(check, tcp, postgresql_server):
+    before = check("postgresql", connection=tcp, timeout="60s")["metrics"]["connections_percent"]
+    with (
+        psycopg.connect(postgresql_server.url(tcp["database"])),
+        psycopg.connect(postgresql_server.url(tcp["database"])),
+    ):
+        outcome = check(
+            "postgresql", connection=tcp, timeout="60s", metrics={"connections_percent": {"warning": "> 2.5"}}
+        )
+    assert outcome["metrics"]["connections_percent"] == before + 2
+    assert outcome["status"] == "warning"
+
+
+def test_without_psql_postgresql_is_unknown_by_package(check, tcp, monkeypatch, tmp_path):
+    from ansible_collections.sre.runbooks.plugins.module_utils._core import postgresql
+
+    monkeypatch.setattr(postgresql, "CLIENT_FOLDERS", ())
+    (tmp_path / "timeout").symlink_to(shutil.which("timeout"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    outcome = check("postgresql", connection=tcp)
+    assert outcome["status"] == "unknown"
+    assert outcome["summary"].startswith("psql is not installed on this host. Install the package postgresql-client ")
+
+
+# --- redis -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(redis_server):
+    """Connection options with the right password; the data are gone after the test."""
+    yield {"host": redis_server.host, "port": redis_server.port, "password": redis_server.password}
+    redis_server.command("FLUSHALL")
+
+
+def test_redis_answers(check, cache, redis_server):
+    redis_server.command("SET", "key", "value")
+    redis_server.command("GET", "key")
+    redis_server.command("GET", "no such key")
+    outcome = check("redis", connection=cache, timeout="60s", warning="> 30s", critical="> 50s")
+    metrics = outcome["metrics"]
+    assert outcome["status"] == "ok"
+    assert 0 < metrics["memory_percent"] < 50
+    assert 0 < metrics["hit_percent"] < 100
+    assert 0 < metrics["clients_percent"] < 5
+    assert metrics["last_save_age_seconds"] >= 0
+    assert outcome["details"]["role"] == "master"
+    assert outcome["details"]["version"] in outcome["summary"]
+
+
+def test_redis_over_its_socket(check, redis_server):
+    connection = {"socket": str(redis_server.socket), "password": redis_server.password}
+    assert check("redis", connection=connection, timeout="60s")["status"] == "ok"
+
+
+def test_redis_near_its_maximum_of_memory(check, cache, redis_server):
+    redis_server.command("SETRANGE", "large", str(40 * 2**20), "x")  # of 64 MiB
+    outcome = check(
+        "redis", connection=cache, timeout="60s", metrics={"memory_percent": {"warning": "> 60", "critical": "> 95"}}
+    )
+    assert outcome["status"] == "warning"
+    assert 60 < outcome["metrics"]["memory_percent"] < 95
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"password": WRONG}, "WRONGPASS invalid username-password pair"),
+        ({"password": None}, "NOAUTH Authentication required."),
+        ({"user": "nobody"}, "WRONGPASS invalid username-password pair"),
+        ({"port": 1}, "Could not connect to Redis at 127.0.0.1:1: Connection refused"),
+        ({"socket": "/nowhere"}, "Could not connect to Redis at /nowhere: No such file or directory"),
+    ],
+    ids=["wrong password", "no password", "no user", "unreachable", "no socket"],
+)
+def test_redis_that_does_not_let_us_in_is_critical(run, cache, change, message):
+    result = run({"name": "x", "type": "redis", "connection": {**cache, **change}, "timeout": "60s"})
+    (outcome,) = result["outcomes"]
+    assert outcome["status"] == "critical"
+    assert outcome["summary"].startswith("Redis at ")
+    assert message in outcome["summary"]
+    assert cache["password"] not in json.dumps(result)
+    assert WRONG not in json.dumps(result)
+
+
+def test_redis_that_hangs_is_critical_at_the_timeout(check, cache, hanging):
+    outcome = check("redis", connection={**cache, "port": hanging}, timeout="500ms")
+    assert outcome["status"] == "critical"
+    assert outcome["summary"] == "Redis at 127.0.0.1: redis-cli did not end within 0.5 s"
+
+
+def test_something_else_behind_the_port_of_redis_is_critical(check, cache, app):
+    port = int(app.url.rpartition(":")[2])
+    outcome = check("redis", connection={**cache, "port": port}, timeout="5s")
+    assert outcome["status"] == "critical"
+    assert "Redis at 127.0.0.1: " in outcome["summary"]
+
+
+# --- Passwords while the programs run --------------------------------------------------------------------------------
+
+LOOK = """
+import pathlib, sys
+while True:
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            text = path.read_bytes()
+        except OSError:
+            continue
+        if b"psql" in text:
+            print("psql seen", flush=True)
+        if b"geheim-in-no-command-line" in text.replace(bytes([0]), b" ") and b"pathlib" not in text:
+            print("PASSWORD SEEN", flush=True)
+"""
+
+
+def test_passwords_are_in_no_command_line(run, hanging):
+    looker = subprocess.Popen([sys.executable, "-c", LOOK], stdout=subprocess.PIPE, text=True)
+    password = "geheim-in-no-command-line"
+    try:
+        connection = {"host": "127.0.0.1", "port": hanging, "password": password}
+        result = run(
+            {"name": "x", "type": "postgresql", "connection": connection, "timeout": "2s"},
+            {"name": "x", "type": "redis", "connection": connection, "timeout": "2s"},
+        )
+    finally:
+        looker.kill()
+        output, _errors = looker.communicate()
+    assert "psql seen" in output
+    assert "PASSWORD SEEN" not in output
+    assert password not in json.dumps(result)
