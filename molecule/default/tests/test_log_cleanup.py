@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -28,7 +28,7 @@ def rotated(host: Any, name: str) -> set[str]:
 
 
 def day(age: int) -> str:
-    return f"{datetime.now() - timedelta(days=age):%Y-%m-%d}"
+    return f"{datetime.now(UTC) - timedelta(days=age):%Y-%m-%d}"
 
 
 def test_old_logs_are_gone(place: tuple[Any, str, int]) -> None:
@@ -53,7 +53,7 @@ def test_compressed_logs_lost_no_line() -> None:
         f"cd /opt/feature11/logs && (zstd -dc feature11.log.{day(20)}.zst || gzip -dc feature11.log.{day(20)}.gz) 2>/dev/null"
     )
     assert len(text.splitlines()) == 24
-    assert text.startswith(f"{day(20)} 00:00:00,000 - feature11 - INFO")
+    assert all(line.startswith(f"{day(20)} ") for line in text.splitlines())
 
 
 def test_undecodable_name_was_cleaned_as_any_other(place: tuple[Any, str, int]) -> None:
