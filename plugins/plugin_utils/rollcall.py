@@ -87,7 +87,7 @@ def call_stage(stage: str, result: t.Any, ran: bool = True) -> list[Outcome]:
     if not ran:
         return [_missing(stage, "never ran: the play left this host before this stage")]
     if not isinstance(result, Mapping):
-        return [_missing(stage, f"returned a {type(result).__name__} instead of a result")]
+        return [_missing(stage, "returned something else than a result")]
     found = [_read(stage, each) for each in result["outcomes"]] if _has_outcomes(result) else []
     if _says(result, "failed"):
         return [_missing(stage, f"failed: {_message(result)}"), *found]
