@@ -21,7 +21,7 @@ _QUANTITY = re.compile(rf"({NUMBER})\s*([A-Za-z%]*)")
 
 def _parse(text: object, units: dict[str, float], option: str, kind: str) -> float:
     match = _QUANTITY.fullmatch(str(text).strip())
-    if isinstance(text, bool) or match is None or (match[2] and match[2] not in units):
+    if match is None or (match[2] and match[2] not in units):
         raise InputError(option, text, f"is no {kind}", f"Write a number with one of the units {', '.join(units)}.")
     amount = float(match[1]) * units.get(match[2], 1)
     if amount in (float("inf"), float("-inf")):

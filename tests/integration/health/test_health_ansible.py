@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -82,9 +83,8 @@ def role(ansible, tmp_path):
         (tmp_path / "play.yml").write_text(json.dumps([play]))
         (tmp_path / "vars.json").write_text(json.dumps({"runbooks_state_dir": str(tmp_path / "state"), **variables}))
         output = ansible("ansible-playbook", tmp_path / "play.yml", "-e", f"@{tmp_path}/vars.json", *flags)
-        import base64
-
-        return json.loads(base64.b64decode(re.search(r"RESULT=(.*?)==?\"", output)[1] + "==")), output
+        (encoded,) = re.findall(r"RESULT=([A-Za-z0-9+/]+)", output)
+        return json.loads(base64.b64decode(encoded + "==")), output
 
     return go
 

@@ -135,7 +135,7 @@ def test_an_answer_for_the_administrator_needs_the_header(check, app):
 def test_nobody_listens(check):
     outcome = check("http", url="http://127.0.0.1:1/health", warning="> 1s")
     assert outcome["status"] == "critical"
-    assert outcome["summary"] == "http://127.0.0.1:1/health: [Errno 111] Connection refused"
+    assert outcome["summary"] == "http://127.0.0.1:1/health: Connection refused"
 
 
 # --- Servers that misbehave ------------------------------------------------------------------------------------------

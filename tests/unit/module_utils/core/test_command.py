@@ -236,9 +236,14 @@ def test_run_as_another_user(commands):
         with pytest.raises(RunbookError, match="sudo"):
             commands.run(["sh", "-c", script], target=target)
         return
-    result = commands.run(
-        ["sh", "-c", script], target=target, environment={"MINE": "a b"}, secrets={"PASSWORD": "geheim"}
-    )
+    groups = os.getgroups()
+    os.setgroups([*groups, pwd.getpwnam("daemon").pw_gid])  # a group of ours that must not go along
+    try:
+        result = commands.run(
+            ["sh", "-c", script], target=target, environment={"MINE": "a b"}, secrets={"PASSWORD": "geheim"}
+        )
+    finally:
+        os.setgroups(groups)
     assert result.stdout.splitlines() == ["nobody", "nogroup", "nogroup", f"{account.pw_dir} a b given"]
 
 

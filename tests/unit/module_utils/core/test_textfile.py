@@ -13,7 +13,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core import textfile
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import outcome
 
-HOSTILE = 'disk:/a "b"\\ c,d={}\n# TYPE x gauge\r\u2028äöü'
+HOSTILE = 'disk:/a "b"\\ c,d={}\n# TYPE x gauge\r\u2028äöü \\n\\"\\'
 
 
 def parse(text):

@@ -30,7 +30,8 @@ def test_every_type_has_its_metrics_and_options_on_the_page(kind):
 
 @pytest.mark.parametrize("kind", _registry.NAMES)
 def test_the_main_metric_stands_first(kind):
-    assert re.search(r"^\| `(\w+)`", SECTIONS[kind], flags=re.MULTILINE)[1] == _registry.load(kind).METRICS[0]
+    metrics = re.findall(r"^\| `(\w+)`", SECTIONS[kind], flags=re.MULTILINE)
+    assert metrics[0] == _registry.load(kind).METRICS[0]
 
 
 @pytest.mark.parametrize("kind", _registry.NAMES)
