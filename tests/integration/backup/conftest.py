@@ -59,7 +59,10 @@ def run(capsys, store):
     """Back up `sources` and return the module's result; options of the module as keywords."""
 
     def go(*sources, **options):
-        with patch_module_args({"directory": str(store), "sources": list(sources), **options}), pytest.raises(SystemExit):
+        with (
+            patch_module_args({"directory": str(store), "sources": list(sources), **options}),
+            pytest.raises(SystemExit),
+        ):
             backup.main()
         return json.loads(capsys.readouterr().out)
 
@@ -145,7 +148,9 @@ def small_disk():
             text=True,
         )
         lines = done.stdout.splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")], [line for line in lines if line.startswith("/")]
+        return [json.loads(line) for line in lines if line.startswith("{")], [
+            line for line in lines if line.startswith("/")
+        ]
 
     return go
 
@@ -200,7 +205,9 @@ def database(path, journal="wal", rows=200):
         connection.execute(f"PRAGMA journal_mode={journal}")
         connection.execute("CREATE TABLE pending (number INTEGER, text TEXT)")
         connection.execute("CREATE TABLE done (number INTEGER)")
-        connection.executemany("INSERT INTO pending VALUES (?, ?)", ((each, chance.randbytes(250).hex()) for each in range(rows)))
+        connection.executemany(
+            "INSERT INTO pending VALUES (?, ?)", ((each, chance.randbytes(250).hex()) for each in range(rows))
+        )
         connection.executemany("INSERT INTO done VALUES (?)", ((each,) for each in range(rows)))
     return path
 
@@ -220,4 +227,6 @@ def unpacked(path, folder):
 
 def tree(folder):
     """Every path below `folder` with what would change if somebody touched it."""
-    return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_size, path.lstat().st_mode) for path in folder.rglob("*")}
+    return {
+        str(path): (path.lstat().st_mtime_ns, path.lstat().st_size, path.lstat().st_mode) for path in folder.rglob("*")
+    }

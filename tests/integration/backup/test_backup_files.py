@@ -95,7 +95,9 @@ def test_globs_and_overlapping_paths_archive_everything_once(one, folder, store)
 def test_what_names_nothing_is_critical(run, tmp_path, store, paths, exclude, reason):
     (tmp_path / "file").write_text("x")
     (tmp_path / "link").symlink_to("/etc")
-    result = run(source(*(tmp_path / path for path in paths), exclude=exclude), {**source(tmp_path / "file"), "name": "good"})
+    result = run(
+        source(*(tmp_path / path for path in paths), exclude=exclude), {**source(tmp_path / "file"), "name": "good"}
+    )
     assert [each["status"] for each in result["outcomes"]] == ["critical", "ok"]
     assert reason in result["outcomes"][0]["summary"]
     assert not (store / "settings").exists()
@@ -137,7 +139,11 @@ def test_a_file_that_cannot_be_read_is_critical_and_no_copy_is_made(started, tmp
     (folder / "secret").touch(mode=0o000)
     prefix = []
     if os.geteuid() == 0:
-        prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
+        prefix = [
+            "setpriv",
+            "--bounding-set=-dac_override,-dac_read_search",
+            "--inh-caps=-dac_override,-dac_read_search",
+        ]
         prefix += ["setpriv", "--reuid=65534", "--clear-groups"] if not _opens(tmp_path) else []
     process = started(source(folder), prefix=prefix)
     output, errors = process.communicate(timeout=60)

@@ -72,13 +72,18 @@ def test_a_copy_is_restored_compared_and_described(one, source, store, postgresq
     assert manifest["sha256"] == subprocess.check_output(["sha256sum", path], text=True).split()[0]
     assert manifest["size_bytes"] == path.stat().st_size == outcome["metrics"]["size_bytes"]
     assert manifest["versions"]["server"].split(".")[0] == manifest["versions"]["client"].split(".")[0]
-    assert [(each["level"], each["ok"]) for each in manifest["verifications"]] == [("checksum", True), ("restored", True)]
+    assert [(each["level"], each["ok"]) for each in manifest["verifications"]] == [
+        ("checksum", True),
+        ("restored", True),
+    ]
     assert manifest["verifications"][-1]["figures"]["rows"] == 5012
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert sorted(each.name for each in path.parent.iterdir()) == [path.name, path.name + ".manifest.json"]
     assert scratch_databases(postgresql_server) == "0"
-    listed = subprocess.run(f"zstd -dc {path} | pg_restore --list", shell=True, check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        f"zstd -dc {path} | pg_restore --list", shell=True, check=True, capture_output=True, text=True
+    ).stdout
     assert "TABLE DATA public tasks" in listed
 
 
@@ -88,7 +93,9 @@ def test_the_copy_is_that_of_one_moment_while_rows_are_written(one, source, fill
 
     def write():
         while not stop.is_set():
-            postgresql_server.psql("INSERT INTO tasks (team, text) SELECT 1, 'new' FROM generate_series(1, 500)", filled)
+            postgresql_server.psql(
+                "INSERT INTO tasks (team, text) SELECT 1, 'new' FROM generate_series(1, 500)", filled
+            )
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -116,7 +123,9 @@ def test_lower_levels_are_on_record_as_what_they_are(one, source, store, level, 
     ((_path, manifest),) = copies(store, "main")
     assert manifest["verifications"][-1]["level"] == level
     assert [copy["level"] for copy in info()["copies"]] == [level]
-    assert one(source, verify="restored", interval="1h")["details"]["level"] == "restored", "a lower level is not enough"
+    assert one(source, verify="restored", interval="1h")["details"]["level"] == "restored", (
+        "a lower level is not enough"
+    )
 
 
 def test_peer_authentication_as_another_user(one, source, postgresql_server):
@@ -132,7 +141,9 @@ def test_excluded_tables_are_in_neither_the_copy_nor_the_comparison(one, source,
     assert one({**source, "exclude": ["public.par*"]})["status"] == "ok"
     ((path, manifest),) = copies(store, "main")
     assert "public.parted_2026" not in manifest["figures"]["tables"]
-    listed = subprocess.run(f"zstd -dc {path} | pg_restore --list", shell=True, check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        f"zstd -dc {path} | pg_restore --list", shell=True, check=True, capture_output=True, text=True
+    ).stdout
     assert "parted" not in listed
     assert "tasks" in listed
 
@@ -168,8 +179,12 @@ def test_a_missing_client_program_names_its_package(one, source, without):
     assert "zstd is not installed on this host. Install the package zstd" in outcome["summary"]
 
 
-def test_a_user_without_the_right_to_create_databases_gets_a_copy_that_is_not_called_proven(one, source, filled, store, postgresql_server):
-    postgresql_server.psql(f"DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN PASSWORD 'plain'; GRANT pg_read_all_data TO plain")
+def test_a_user_without_the_right_to_create_databases_gets_a_copy_that_is_not_called_proven(
+    one, source, filled, store, postgresql_server
+):
+    postgresql_server.psql(
+        "DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN PASSWORD 'plain'; GRANT pg_read_all_data TO plain"
+    )
     try:
         outcome = one({**source, "user": "plain", "password": "plain"})
     finally:
@@ -183,7 +198,10 @@ def test_a_user_without_the_right_to_create_databases_gets_a_copy_that_is_not_ca
 
 def waiting(server):
     """Whether pg_dump waits for a lock."""
-    return server.psql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LOCK TABLE%' AND wait_event_type = 'Lock'") != "0"
+    return (
+        server.psql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LOCK TABLE%' AND wait_event_type = 'Lock'")
+        != "0"
+    )
 
 
 @pytest.fixture
@@ -214,7 +232,9 @@ def test_a_second_run_is_told_that_one_is_running(one, started, source, locked, 
     assert result["status"] == "ok", result
 
 
-def test_killed_in_the_dump_the_older_copy_stays_and_the_next_run_converges(one, started, source, store, locked, postgresql_server):
+def test_killed_in_the_dump_the_older_copy_stays_and_the_next_run_converges(
+    one, started, source, store, locked, postgresql_server
+):
     locked.stdin.write("COMMIT; SELECT 'free';\n")
     locked.stdin.flush()
     assert locked.stdout.readline() == "free\n"
@@ -238,7 +258,12 @@ def test_killed_in_the_dump_the_older_copy_stays_and_the_next_run_converges(one,
     assert len(copies(store, "main")) == 2
     assert not list((store / "main").glob(".*"))
     assert good.read_bytes() == content
-    wait_for(lambda: postgresql_server.psql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sre.runbooks'") == "0")
+    wait_for(
+        lambda: (
+            postgresql_server.psql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sre.runbooks'")
+            == "0"
+        )
+    )
 
 
 def test_scratch_databases_of_killed_runs_are_dropped_and_no_others(one, source, store, postgresql_server):

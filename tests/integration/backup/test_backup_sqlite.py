@@ -30,7 +30,9 @@ def rows(path, folder):
 
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])
-def test_a_copy_is_whole_and_of_one_moment_while_a_process_writes_without_a_pause(one, store, tmp_path, writer, journal):
+def test_a_copy_is_whole_and_of_one_moment_while_a_process_writes_without_a_pause(
+    one, store, tmp_path, writer, journal
+):
     path = database(tmp_path / "app.db", journal, rows=40000)
     writer(path)
     begun = time.monotonic()
