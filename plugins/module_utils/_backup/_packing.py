@@ -6,12 +6,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
+import threading
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands, forsake
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
 
 # Names of the algorithms, the extension of their files, and the lowest and highest level that their program takes.
 ALGORITHMS: dict[str, tuple[str, int, int]] = {"zstd": (".zst", 1, 19), "gzip": (".gz", 1, 9), "none": ("", 0, 0)}
+_PIECE = 1 << 18
 DEFAULT_LEVEL = {"zstd": 3, "gzip": 6, "none": 0}
 
 
@@ -26,19 +32,13 @@ class Packing(t.NamedTuple):
         """What it adds to a file's name."""
         return ALGORITHMS[self.algorithm][0]
 
-    def pack(self) -> list[list[str]]:
-        """Pipeline stages from standard input to standard output."""
+    def pack(self, path: str | None = None) -> list[str]:
+        """The program that packs the file `path`, by default its standard input, to standard output."""
+        what = [] if path is None else ["--", path]
         if self.algorithm == "none":
-            return []
+            return ["cat", *what]
         threads = ["-T0"] if self.algorithm == "zstd" else []
-        return [[self.algorithm, f"-{self.level}", *threads, "-q", "-c"]]
-
-    def store(self, partial: str) -> list[list[str]]:
-        """Pipeline stages that pack, write to the file `partial`, and print the SHA-256 of what was written.
-
-        The sum is taken from the stream, so that reading the file back compares two different things.
-        """
-        return [*self.pack(), ["tee", "--output-error=exit", partial], ["sha256sum", "--binary"]]
+        return [self.algorithm, f"-{self.level}", *threads, "-q", "-c", *what]
 
 
 def choose(algorithm: str, level: int | None) -> Packing:
@@ -62,11 +62,69 @@ def unpack(path: str) -> list[str]:
     return ["cat", "--", path]
 
 
-def unpack_to(path: str, destination: str) -> list[list[str]]:
-    """Pipeline stages that write the content of the copy `path` to the file `destination`."""
-    return [unpack(path), ["dd", f"of={destination}", "bs=1M", "iflag=fullblock", "status=none"]]
+def unpack_to(commands: Commands, path: str, destination: str, timeout: float | None) -> None:
+    """Write the content of the copy `path` to the new file `destination`."""
+    os.close(os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    _write(commands, [unpack(path)], destination, None, None, timeout=timeout)
 
 
-def checksum_of(output: str) -> str:
-    """The sum in the output of `sha256sum`."""
-    return output.split(maxsplit=1)[0].lstrip("\\")
+def store(
+    commands: Commands,
+    stages: t.Sequence[t.Sequence[str]],
+    partial: str,
+    feed: t.Callable[[t.IO[bytes]], None] | None = None,
+    **place: t.Any,
+) -> str:
+    """Write what the pipeline gives to the file `partial`, which exists; return the SHA-256 of it.
+
+    The sum is taken from the stream, so that reading the file back compares two different things. `feed` writes the
+    pipeline's input; `place` is passed to the command gateway.
+    """
+    digest = hashlib.sha256()
+    _write(commands, stages, partial, feed, digest.update, **place)
+    return digest.hexdigest()
+
+
+def _write(
+    commands: Commands,
+    stages: t.Sequence[t.Sequence[str]],
+    path: str,
+    feed: t.Callable[[t.IO[bytes]], None] | None,
+    seen: t.Callable[[bytes], None] | None,
+    **place: t.Any,
+) -> None:
+    """Write what the pipeline gives to the file `path`, which exists, and show each piece to `seen`.
+
+    This process writes, not a program: one that outlives a killed run could make files after the next run has swept.
+    """
+    problems: list[OSError] = []
+
+    def drain(output: t.IO[bytes]) -> None:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+            with os.fdopen(descriptor, "wb", buffering=0) as target:
+                for piece in iter(lambda: output.read(_PIECE), b""):
+                    if seen is not None:
+                        seen(piece)
+                    written = 0
+                    while written < len(piece):
+                        written += target.write(memoryview(piece)[written:])
+        except OSError as error:
+            problems.append(error)
+            forsake(output)
+
+    def talk(requests: t.IO[bytes], output: t.IO[bytes]) -> None:
+        thread = threading.Thread(target=drain, args=(output,))
+        thread.start()
+        try:
+            if feed is not None:
+                feed(requests)
+        finally:
+            with contextlib.suppress(OSError):
+                requests.close()
+            thread.join()
+            if problems:
+                problems[0].filename = path
+                raise problems[0]
+
+    commands.converse(stages, talk, **place)

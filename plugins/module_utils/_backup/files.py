@@ -72,7 +72,7 @@ def dump(source: Source, partial: str, work: Work) -> Dump:
     summary = _files_restore.Summary()
     notes = _tree.Notes()
 
-    def talk(archive: t.IO[bytes], _output: t.IO[bytes]) -> None:
+    def feed(archive: t.IO[bytes]) -> None:
         with tarfile.open(fileobj=archive, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 20) as tar:
             for entry in _tree.walk(roots, _excluder(source["exclude"]), notes):
                 work.seconds()
@@ -80,8 +80,8 @@ def dump(source: Source, partial: str, work: Work) -> Dump:
                 # TarFile keeps every member in memory otherwise.
                 tar.members = []  # type: ignore[attr-defined]
 
-    done = work.commands.converse(work.packing.store(partial), talk, timeout=work.seconds())
-    return Dump(_packing.checksum_of(done.stdout), summary.figures(), notes.warnings(SHOWN))
+    sha256 = _packing.store(work.commands, [work.packing.pack()], partial, feed, timeout=work.seconds())
+    return Dump(sha256, summary.figures(), notes.warnings(SHOWN))
 
 
 def read(source: Source, path: str, work: Work) -> dict[str, t.Any]:

@@ -100,8 +100,8 @@ def dump(source: Source, partial: str, work: Work) -> Dump:
             f"--lock-wait-timeout={LOCK_SECONDS}s", *[f"--exclude-table={_pattern(*table)}" for table in excluded],
             *postgresql.arguments(source), f"--dbname={source['database']}",
         ]  # fmt: skip
-        stored = work.commands.pipeline([argv, *work.packing.store(partial)], **_place(source), timeout=work.seconds())
-        results["sha256"] = _packing.checksum_of(stored.stdout)
+        stages = [argv, work.packing.pack()]
+        results["sha256"] = _packing.store(work.commands, stages, partial, **_place(source), timeout=work.seconds())
         results["answer"] = _answer(answers) if work.level == "restored" else []
 
     argv = [postgresql.client("psql", source), *_PSQL, *postgresql.arguments(source), f"--dbname={source['database']}"]

@@ -79,8 +79,8 @@ def dump(source: Source, partial: str, work: Work) -> Dump:
     with _scratch_file(copy), _explained(source["path"]):
         _snapshot(source["path"], copy, work)
         figures = _figures(copy, _pragma(work.level))
-        stored = work.commands.pipeline([["cat", "--", copy], *work.packing.store(partial)], timeout=work.seconds())
-    return Dump(_packing.checksum_of(stored.stdout), figures)
+        sha256 = _packing.store(work.commands, [work.packing.pack(copy)], partial, timeout=work.seconds())
+    return Dump(sha256, figures)
 
 
 def read(source: Source, path: str, work: Work) -> dict[str, t.Any]:
@@ -212,7 +212,7 @@ def _restored(path: str, work: Work) -> t.Iterator[tuple[str, float]]:
     copy = work.scratch("restore")
     started = time.monotonic()
     with _scratch_file(copy):
-        work.commands.pipeline(_packing.unpack_to(path, copy), timeout=work.seconds())
+        _packing.unpack_to(work.commands, path, copy, work.seconds())
         with _explained(path):
             yield copy, time.monotonic() - started
 

@@ -174,12 +174,23 @@ class _Conversation:
             pass
         except (RunbookError, OSError) as error:
             self._problem = error
+            # A signal reaches the first process only; the others end by writing to a pipe that nobody reads any more.
             with contextlib.suppress(OSError):
                 process.terminate()
+            forsake(process.stdout)
         finally:
             self.pending.clear()
             with contextlib.suppress(OSError):
                 process.stdin.close()
+
+
+def forsake(pipe: t.IO[bytes]) -> None:
+    """Close the reading end of a pipe whose file object is still needed: from now on it is at its end."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    try:
+        os.dup2(nothing, pipe.fileno())
+    finally:
+        os.close(nothing)
 
 
 def require(program: str) -> str:
