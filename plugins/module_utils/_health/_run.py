@@ -138,8 +138,6 @@ def _judge_one(check: Check, seen: Observation, held: dict[str, float], now: flo
     pending = False
     for metric, bounds in check.bounds.items():
         value = seen.metrics.get(metric)
-        if value is None and seen.status != "ok":
-            continue  # what is missing is missing because of what the summary says
         if value is None:
             verdict = threshold.Verdict("unknown" if any(bounds.values()) else "ok", [], False)
             text = f"{metric} is not known here"

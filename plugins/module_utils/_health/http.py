@@ -159,24 +159,16 @@ def _tls(options: t.Mapping[str, t.Any]) -> list[urllib.request.BaseHandler]:
 
 
 def _read(response: t.Any, deadline: float) -> bytes:
-    """The body in pieces, so that one that never ends is noticed.
-
-    The length is counted here: read1 of Python before 3.12 does not, so that it takes a part for the whole, and waits for
-    more when the server keeps the connection open.
-    """
+    """The body in pieces, so that one that never ends is noticed; read1 does not notice one that ends early."""
     body = b""
-    length = response.length  # None when the end of the connection, or a last chunk, is the end of the body
-    while length is None or len(body) < length:
-        chunk = response.read1(65536)
-        if not chunk:
-            break
+    while chunk := response.read1(65536):
         body += chunk
         if len(body) > BODY_LIMIT:
             raise http.client.HTTPException(f"the body is larger than {show_size(BODY_LIMIT)}")
         if time.monotonic() > deadline:
             raise TimeoutError
-    if length is not None and len(body) < length:
-        raise http.client.HTTPException(f"the body ended after {len(body)} of {length} bytes")
+    if response.length:  # what is missing; None when there is no telling
+        raise http.client.HTTPException(f"the body ended {response.length} bytes too early")
     return body
 
 

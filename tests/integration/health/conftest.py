@@ -65,17 +65,21 @@ def check(run):
 
 @pytest.fixture
 def run_in_namespace(tmp_path):
-    """Run shell lines, then the module with `checks`, in a mount namespace of its own, which any user may make."""
+    """Run shell lines, then the module with `checks`, in a mount namespace of its own, which any user may make.
 
-    def go(lines, *checks):
+    The module is a process of its own, which has to end within two minutes.
+    """
+
+    def go(lines, *checks, **given):
         unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
-        options = json.dumps({"checks": list(checks), "state_dir": str(tmp_path / "state")})
+        options = json.dumps({"checks": list(checks), "state_dir": str(tmp_path / "state"), **given})
         done = subprocess.run(
             [*unshare, "sh", "-ec", f'{lines}\nexec "$@"', "sh", sys.executable, "-c", MODULE, options],
             env={**os.environ, "PYTHONPATH": str(CHECKOUT / ".work/collections")},
             check=False,
             capture_output=True,
             text=True,
+            timeout=120,
         )
         assert done.returncode == 0, done.stderr + done.stdout
         return json.loads(done.stdout)["outcomes"]

@@ -134,6 +134,24 @@ def test_sqlite_with_a_write_ahead_log_in_use(check, database):
     writer.close()
 
 
+def test_the_write_ahead_log_of_a_killed_writer_is_left_to_its_owner(check, database):
+    """Whoever closes a database last writes the log into it; that must not be a health check."""
+    source = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("PRAGMA journal_mode = wal")
+connection.execute("INSERT INTO tasks (text) VALUES ('new')")
+connection.commit()
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", source, database], check=True)
+    log = database.with_name(f"{database.name}-wal")
+    before = (database.read_bytes(), log.read_bytes())
+    outcome = check("sqlite", path=str(database), integrity="full")
+    assert (outcome["status"], outcome["metrics"]["wal_bytes"]) == ("ok", len(before[1]))
+    assert (database.read_bytes(), log.read_bytes()) == before
+
+
 def test_an_integrity_check_that_has_not_the_time_is_unknown(check, tmp_path):
     path = tmp_path / "large.db"
     connection = sqlite3.connect(path)

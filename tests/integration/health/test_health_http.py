@@ -223,7 +223,7 @@ def test_an_answer_without_a_body(check, answer, method):
     [
         (b"", "Remote end closed connection without response"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH-2.0-OpenSSH_9.2"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "the body ended after 5 of 100 bytes"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "the body ended 95 bytes too early"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n", "IncompleteRead("),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000 + b"\r\n", "got more than 100 headers"),
     ],
@@ -401,13 +401,12 @@ def test_twelve_checks_are_open_at_the_same_time(run, serve):
     assert [each["status"] for each in result["outcomes"]] == ["ok"] * 12
 
 
-def test_the_module_returns_inside_its_timeout_though_a_check_hangs_for_longer(run, app, hanging):
-    started = time.monotonic()
-    result = run(
+def test_the_module_ends_inside_its_timeout_though_a_check_hangs_for_longer(run_in_namespace, app, hanging):
+    hangs, well = run_in_namespace(
+        ":",
         {"name": "hangs", "type": "http", "url": f"http://127.0.0.1:{hanging}/", "timeout": "1h"},
-        {"name": "well", "type": "http", "url": f"{app.url}/health"},
-        timeout=3,
+        {"name": "well", "type": "http", "url": f"{app.url}/health", "timeout": "1h"},
+        timeout=5,
     )
-    assert time.monotonic() - started < 300
-    assert [each["status"] for each in result["outcomes"]] == ["unknown", "ok"]
-    assert result["outcomes"][0]["summary"].startswith("no answer within the 3 s that all checks of this host have")
+    assert (hangs["status"], well["status"]) == ("unknown", "ok")
+    assert hangs["summary"].startswith("no answer within the 5 s that all checks of this host have")
