@@ -1,15 +1,23 @@
 # Copyright: (c) 2026, sre.runbooks contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No test is left out: a skipped or an expected failure fails the whole run, everywhere, not only in CI."""
+"""What holds for every test: programs that it starts find the collection, and none is left out.
+
+A skipped test or an expected failure fails the whole run, everywhere, not only in CI.
+"""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 _left_out: list[str] = []
+
+# pytest itself finds it by `pythonpath` in pyproject.toml.
+os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent / ".work" / "collections")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
