@@ -179,7 +179,7 @@ def without(tmp_path, monkeypatch):
     def go(program):
         folder = tmp_path / f"without-{program}"
         folder.mkdir()
-        for path in os.environ["PATH"].split(":") + ["/usr/sbin", "/sbin"]:
+        for path in [*os.environ["PATH"].split(":"), "/usr/sbin", "/sbin"]:
             for each in Path(path).glob("*") if Path(path).is_dir() else ():
                 if each.name != program and not (folder / each.name).is_symlink():
                     (folder / each.name).symlink_to(each)

@@ -171,7 +171,7 @@ def test_killed_at_many_moments_the_next_run_converges(one, started, tmp_path, s
     for number in range(20):
         process = started(source(path), retention={"keep_last": 100})
         if number == 0:
-            wait_for(lambda: (store / ".locks/app.lock").read_text() == str(process.pid))
+            wait_for(lambda pid=str(process.pid): (store / ".locks/app.lock").read_text() == pid)
         else:
             time.sleep(0.15 + number * 0.03)
         os.kill(process.pid, signal.SIGKILL)

@@ -83,7 +83,14 @@ def test_a_folder_that_is_missing_holds_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["x.sqlite.zst", "x_20261120T090000.sqlite", "x_20261340T090000Z.sqlite", "y_20261120T090000Z.sqlite", "x_20261120T090000Z"]
+    "name",
+    [
+        "x.sqlite.zst",
+        "x_20261120T090000.sqlite",
+        "x_20261340T090000Z.sqlite",
+        "y_20261120T090000Z.sqlite",
+        "x_20261120T090000Z",
+    ],
 )
 def test_other_names_are_not_ours(tmp_path, name):
     (tmp_path / "x").mkdir()

@@ -51,7 +51,8 @@ def test_due(ages, interval, due):
 
 
 @pytest.mark.parametrize(
-    ("level", "failed", "due"), [("restored", False, False), ("archive", False, True), (None, False, True), ("restored", True, True)]
+    ("level", "failed", "due"),
+    [("restored", False, False), ("archive", False, True), (None, False, True), ("restored", True, True)],
 )
 def test_only_a_copy_proven_at_the_level_asked_for_is_good(level, failed, due):
     assert _plan.due([copy(NOW - HOUR, level, failed)], DAY, "restored", NOW).due is due
@@ -69,7 +70,12 @@ def test_days_without_a_copy_are_not_counted():
 
 
 def test_weeks_are_iso_weeks_over_the_turn_of_the_year():
-    copies = [copy(at("2027-01-04 00:00")), copy(at("2027-01-03 23:00")), copy(at("2026-12-28 00:00")), copy(at("2026-12-27 23:00"))]
+    copies = [
+        copy(at("2027-01-04 00:00")),
+        copy(at("2027-01-03 23:00")),
+        copy(at("2026-12-28 00:00")),
+        copy(at("2026-12-27 23:00")),
+    ]
     assert kept(copies, now=at("2027-01-05 00:00"), keep_weekly=5) == [copies[0], copies[1], copies[3]]
 
 
@@ -93,7 +99,13 @@ def test_the_default_policy_is_30_days():
 
 
 def test_nothing_goes_that_nothing_proven_outlives():
-    copies = [copy(NOW - HOUR, "checksum"), copy(NOW - DAY, None, True), copy(NOW - 2 * DAY), copy(NOW - 3 * DAY), copy(NOW - 4 * DAY)]
+    copies = [
+        copy(NOW - HOUR, "checksum"),
+        copy(NOW - DAY, None, True),
+        copy(NOW - 2 * DAY),
+        copy(NOW - 3 * DAY),
+        copy(NOW - 4 * DAY),
+    ]
     assert kept(copies, keep_last=1) == copies[:3], "the newest proven copy stays, and all that are newer"
 
 

@@ -24,17 +24,29 @@ DEFAULTS = {
         ([{"engine": "sqlite", "path": "/x"}], r"sources\[0\]\.name: None is no name"),
         ([{"name": "../x", "engine": "sqlite", "path": "/x"}], r"sources\[0\]\.name: '\.\./x' is no name"),
         ([{"name": ".x", "engine": "sqlite", "path": "/x"}], "is no name"),
-        ([{"name": "x", "engine": "oracle"}], r"sources\.x\.engine: 'oracle' is no engine\. Use one of files, postgresql, sqlite"),
+        (
+            [{"name": "x", "engine": "oracle"}],
+            r"sources\.x\.engine: 'oracle' is no engine\. Use one of files, postgresql, sqlite",
+        ),
         ([{"name": "x"}], r"sources\.x\.engine: None is no engine"),
         ([{"name": "x", "engine": "sqlite"}], r"sources\.x \(engine sqlite\): missing required arguments: path"),
-        ([{"name": "x", "engine": "sqlite", "path": "/x", "pth": 1}], r"Unsupported parameters: pth|pth\. Supported parameters include"),
+        (
+            [{"name": "x", "engine": "sqlite", "path": "/x", "pth": 1}],
+            r"Unsupported parameters: pth|pth\. Supported parameters include",
+        ),
         ([{"name": "x", "engine": "sqlite", "path": "x.db"}], r"sources\.x\.path: 'x\.db' is no absolute path"),
         ([{"name": "x", "engine": "files", "paths": []}], r"sources\.x\.paths: \[\] names nothing"),
         ([{"name": "x", "engine": "files", "paths": ["etc"]}], "is no absolute path"),
         ([{"name": "x", "engine": "files", "paths": ["/etc/.."]}], "is the whole file system"),
         ([{"name": "x", "engine": "postgresql", "port": "many"}], "many"),
-        ([{"name": "x", "engine": "postgresql", "database": "host=evil"}], r"sources\.x\.database: 'host=evil' is no name"),
-        ([{"name": "x", "engine": "sqlite", "path": "/x"}, {"name": "x", "engine": "files", "paths": ["/y"]}], "'x' is used twice"),
+        (
+            [{"name": "x", "engine": "postgresql", "database": "host=evil"}],
+            r"sources\.x\.database: 'host=evil' is no name",
+        ),
+        (
+            [{"name": "x", "engine": "sqlite", "path": "/x"}, {"name": "x", "engine": "files", "paths": ["/y"]}],
+            "'x' is used twice",
+        ),
     ],
 )
 def test_sources_that_cannot_be_used(sources, message):
@@ -64,7 +76,10 @@ def test_a_database_is_called_as_its_source_and_passwords_are_known_as_secrets()
         ({"retention": {}}, "retention: {} keeps nothing"),
         ({"retention": {"keep_daily": 0, "minimum_verified": 3}}, "keeps nothing"),
         ({"retention": {"keep_daily": -1}}, r"retention\.keep_daily: -1 is negative"),
-        ({"retention": {"keep_daily": 1, "minimum_verified": 0}}, r"retention\.minimum_verified: 0 would let the last good copy go"),
+        (
+            {"retention": {"keep_daily": 1, "minimum_verified": 0}},
+            r"retention\.minimum_verified: 0 would let the last good copy go",
+        ),
         ({"retention": {"keep_within": "long"}}, r"retention\.keep_within: 'long' is no duration"),
     ],
 )
@@ -82,7 +97,9 @@ def test_what_is_not_given_has_its_default():
 
 def test_units_are_read():
     limits = {"bytes": "1GiB", "seconds": "2h"}
-    settings = _settings.settings({**DEFAULTS, "interval": "20h", "limits": limits, "minimum_size": "10kB", "shrink_limit": 100.0})
+    settings = _settings.settings(
+        {**DEFAULTS, "interval": "20h", "limits": limits, "minimum_size": "10kB", "shrink_limit": 100.0}
+    )
     assert settings.interval == 72000
     assert (settings.limit_bytes, settings.limit_seconds) == (2**30, 7200)
     assert settings.minimum_size == 10000
