@@ -23,13 +23,8 @@ class Left(RunbookError):
         self.fault = fault
 
 
-class Known(t.NamedTuple):
-    """A file as it was looked at: inode, time of modification in ns, size in bytes, device."""
-
-    inode: int
-    mtime_ns: int
-    size: int
-    device: int
+# A file as it was looked at: inode, time of modification in ns, size in bytes, device. A plain tuple, for there are many.
+Known = tuple[int, int, int, int]
 
 
 class Tools(t.NamedTuple):
@@ -45,10 +40,7 @@ Action = t.Callable[[int, str, Known, Tools], int]
 def same(status: os.stat_result, known: Known) -> bool:
     """Whether `status` is that of the very file, unchanged, with one name and not being a link."""
     return (
-        status.st_mtime_ns == known.mtime_ns
-        and status.st_ino == known.inode
-        and status.st_size == known.size
-        and status.st_dev == known.device
+        (status.st_ino, status.st_mtime_ns, status.st_size, status.st_dev) == known
         and status.st_nlink == 1
         and stat.S_ISREG(status.st_mode)
     )
@@ -59,7 +51,7 @@ def delete(folder: int, name: str, known: Known, _tools: Tools) -> int:
     if not same(os.stat(name, dir_fd=folder, follow_symlinks=False), known):
         raise Left(CHANGED)
     os.unlink(name, dir_fd=folder)
-    return known.size
+    return known[2]
 
 
 def compress(folder: int, name: str, known: Known, tools: Tools) -> int:

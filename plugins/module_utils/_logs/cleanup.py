@@ -16,7 +16,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core import lock, ou
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import require
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import MissingProgram, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._logs import report, writers
-from ansible_collections.sre.runbooks.plugins.module_utils._logs.actions import ACTIONS, CHANGED, Known, Left, Tools
+from ansible_collections.sre.runbooks.plugins.module_utils._logs.actions import ACTIONS, CHANGED, Left, Tools
 from ansible_collections.sre.runbooks.plugins.module_utils._logs.folders import FolderError, Look, open_folder
 from ansible_collections.sre.runbooks.plugins.module_utils._logs.plan import (
     OPEN,
@@ -183,16 +183,16 @@ def _block(descriptor: int, block: Block, policy: Policy, acting: Acting, done: 
     act, tools, device = ACTIONS[policy.action], Tools(acting.run_command, policy.compression), block.device
     inodes = {inode for _device, inode in acting.written}
     files, acted_bytes, freed = 0, 0, 0
-    for name, inode, mtime_ns, size in block.files():
+    for name, known in block.files():
         if files >= acting.room:
             break
-        if inode in inodes and (device, inode) in acting.written:
+        if known[0] in inodes and (device, known[0]) in acting.written:
             done.left[OPEN] += 1
             continue
         try:
-            freed += act(descriptor, name, Known(inode, mtime_ns, size, device), tools)
+            freed += act(descriptor, name, known, tools)
             files += 1
-            acted_bytes += size
+            acted_bytes += known[2]
         except FileNotFoundError:
             done.left["gone"] += 1
         except Left as error:

@@ -60,7 +60,7 @@ def compress(folder: int, name: str, known: Known, tools: Tools) -> int:
             raise
     finally:
         os.close(source)
-    return known.size - os.stat(target, dir_fd=folder, follow_symlinks=False).st_size
+    return known[2] - os.stat(target, dir_fd=folder, follow_symlinks=False).st_size
 
 
 def sweep(folder: int, leftover: str) -> bool:
@@ -169,13 +169,13 @@ def _pack(source: int, archive: int, known: Known, tools: Tools) -> None:
     if tools.compression == "gzip":
         with (
             os.fdopen(archive, "wb", closefd=False) as stream,
-            gzip.GzipFile("", "wb", 6, stream, known.mtime_ns / 1e9) as packer,
+            gzip.GzipFile("", "wb", 6, stream, known[1] / 1e9) as packer,
         ):
             for piece in _pieces(source):
                 packer.write(piece)
         return
     require("zstd")
-    argv = ["sh", "-c", _PACK, "zstd", str(known.size), str(source), str(archive)]
+    argv = ["sh", "-c", _PACK, "zstd", str(known[2]), str(source), str(archive)]
     _commands(tools, source, archive).run(argv)
 
 

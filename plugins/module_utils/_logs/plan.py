@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import heapq
+import itertools
 import os
 import typing as t
 from array import array
@@ -60,9 +61,10 @@ class Block(t.NamedTuple):
     mtimes_ns: array[int]
     sizes: array[int]
 
-    def files(self) -> t.Iterator[tuple[str, int, int, int]]:
-        """Name, inode, time of modification (ns) and size of each file."""
-        return zip(os.fsdecode(self.names).split("/"), self.inodes, self.mtimes_ns, self.sizes)
+    def files(self) -> t.Iterator[tuple[str, tuple[int, int, int, int]]]:
+        """Name of each file, and its inode, time of modification (ns), size and device."""
+        known = zip(self.inodes, self.mtimes_ns, self.sizes, itertools.repeat(self.device))
+        return zip(os.fsdecode(self.names).split("/"), known)
 
 
 class Tally:
@@ -156,6 +158,10 @@ class Chooser:
 
     def offer(self, name: str, stat: Stat, ranks: t.Sequence[int]) -> None:
         """Offer a regular file to the policies `ranks` that match its name."""
+        if len(ranks) == 1 and not self._policies[ranks[0]].keep_newest:  # the usual case, a million times
+            if self._wants(ranks[0], name, stat):
+                self._plan.choose(ranks[0], name, stat)
+            return
         for position, rank in enumerate(ranks):
             keep = self._policies[rank].keep_newest
             rest = ranks[position + 1 :]
