@@ -201,7 +201,7 @@ def wait_for(condition, seconds=20):
 def database(path, journal="wal", rows=200):
     """A SQLite database with two tables that always have the same number of rows."""
     chance = random.Random(rows)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(path)) as opened, opened as connection:
         connection.execute(f"PRAGMA journal_mode={journal}")
         connection.execute("CREATE TABLE pending (number INTEGER, text TEXT)")
         connection.execute("CREATE TABLE done (number INTEGER)")
