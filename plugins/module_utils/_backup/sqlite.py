@@ -240,6 +240,9 @@ def _explained(path: str) -> t.Iterator[None]:
     except OSError as error:
         raise RunbookError(f"path: {error.filename or path}: {error.strerror}. Give access, or make room.") from error
     except sqlite3.Error as error:
+        # An OperationalError speaks of the circumstances, a plain DatabaseError of the file's content.
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            raise Mismatch(f"{path}: {error}. The database is damaged.") from error
         raise RunbookError(f"{path}: {error}. See that the database opens with the sqlite3 program.") from error
 
 
