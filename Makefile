@@ -70,6 +70,9 @@ demo: setup-run ## A daily run on this machine: reference application, SQLite, n
 test: packages setup ## Everything: lint, sanity, unit, integration, Molecule, and the newest ansible-core
 	@python tools/test.py
 
+# Files of tests side by side; each worker has servers of its own.
+PARALLEL := --numprocesses 2 --dist loadfile
+
 # --- Parts of `make test` --------------------------------------------------------------------------------------------
 
 lint: setup ## ruff, mypy, yamllint, ansible-lint, shellcheck, documentation, change log, galaxy-importer
@@ -79,10 +82,10 @@ sanity: setup ## ansible-test sanity, with no ignore file
 	@python tools/sanity.py
 
 unit: setup ## Unit tests
-	@pytest tests/unit $(ARGS)
+	@pytest tests/unit $(PARALLEL) $(ARGS)
 
 integration: setup ## Integration tests: real servers of this machine's packages
-	@pytest tests/integration $(ARGS)
+	@pytest tests/integration $(PARALLEL) $(ARGS)
 
 image: ## Build the image of the lab's hosts, unless podman has it
 	@tests/lab/enter tests/lab/image
