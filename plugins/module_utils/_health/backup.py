@@ -40,7 +40,12 @@ def _newest(name: str, copies: t.Sequence[_catalog.Copy], level: str, now: float
         if not copy.failed and copy.level and _catalog.LEVELS.index(copy.level) >= rank and copy.created <= now
     ]
     if not good:
-        return Observation({}, f"none of the {len(copies)} backups of {name} is verified as {level}", "critical", name)
+        problem = (
+            f"none of the {len(copies)} backups of {name} is verified as {level}"
+            if copies
+            else f"there is no backup of {name}"
+        )
+        return Observation({}, problem, "critical", name)
     newest = max(good, key=lambda copy: copy.created)
     metrics = {"age_seconds": round(now - newest.created, 3), "size_bytes": newest.size_bytes}
     age, size = show_duration(metrics["age_seconds"]), show_size(newest.size_bytes)
