@@ -1,4 +1,6 @@
-#!/usr/bin/python3
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Stand in for a host's Python: run what Ansible sends and note how much memory it took at most.
 
 A line of /var/tmp/peaks.jsonl: the name in BENCH_NAME, the peak of the process itself in KiB (VmHWM), and the largest of
