@@ -10,7 +10,7 @@ without a manifest is no copy, whatever is in it.
 
 from __future__ import annotations
 
-import calendar
+import datetime
 import json
 import os
 import re
@@ -99,8 +99,10 @@ def stamp(seconds: float) -> str:
 
 
 def _seconds(text: str) -> float | None:
+    """Seconds since the epoch of `yyyymmddThhmmssZ`. time.strptime would import its module in the thread of a check."""
+    parts = (text[:4], text[4:6], text[6:8], text[9:11], text[11:13], text[13:15])
     try:
-        return float(calendar.timegm(time.strptime(text, _STAMP)))
+        return datetime.datetime(*map(int, parts), tzinfo=datetime.timezone.utc).timestamp()
     except ValueError:
         return None
 

@@ -48,7 +48,7 @@ def observe(options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
 def _pressure() -> float | None:
     """Share of the last 300 s in which some task waited for a CPU: `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`."""
     try:
-        with open(PRESSURE, encoding="ascii") as stream:
+        with open(PRESSURE, encoding="utf-8") as stream:
             words = stream.readline().split()
     except OSError:
         return None

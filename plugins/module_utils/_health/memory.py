@@ -34,7 +34,7 @@ def observe(_options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
 def _oom_kills() -> int | None:
     """None where the kernel does not count them, or a container does not show the file."""
     try:
-        with open(VMSTAT, encoding="ascii") as stream:
+        with open(VMSTAT, encoding="utf-8") as stream:
             words = next((line.split() for line in stream if line.startswith("oom_kill ")), None)
     except OSError:
         return None

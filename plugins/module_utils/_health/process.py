@@ -58,7 +58,7 @@ def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
 
 def _by_pidfile(psutil: t.Any, path: str) -> list[t.Any]:
     try:
-        with open(path, encoding="ascii") as stream:
+        with open(path, encoding="utf-8") as stream:
             return [psutil.Process(int(stream.readline()))]
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return []
