@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -15,6 +15,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import yaml
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
@@ -39,14 +41,24 @@ def lab(keep: bool) -> Iterator[None]:
             _must(CHECKOUT / "tests/lab/destroy.yml")
 
 
-def playbook(name: str, *arguments: str, mitogen: bool = False) -> float:
+def playbook(name: str, *arguments: str) -> float:
     """Run a playbook on all names, connecting afresh, and return how many seconds it took."""
-    environment = {}
-    if mitogen:
-        # Looking for the interpreter costs Mitogen more than all else; docs/performance.md tells its users to name it.
-        arguments = (*arguments, "--extra-vars=ansible_python_interpreter=/usr/bin/python3")
-        environment = {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(_mitogen())}
-    return timed(["ansible-playbook", *INVENTORY, name, *arguments], environment)
+    return timed(["ansible-playbook", *INVENTORY, name, *arguments])
+
+
+def mitogen(name: str) -> float:
+    """Run a playbook under Mitogen's strategy as the execution environment has it: ansible-core and this collection.
+
+    Mitogen reads the metadata of all collections that are installed, for each task of each host; the hundred that
+    come with the package `ansible` would cost more than the task. It also shares a connection between the names of one
+    address, so the ten names of a host have one port. The interpreter is named, as docs/performance.md tells its users:
+    looking for it costs more than all else.
+    """
+    strategy = next(_core_environment().glob("lib/python3*/site-packages/ansible_mitogen/plugins/strategy"))
+    environment = {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(strategy)}
+    program = str(_core_environment() / "bin/ansible-playbook")
+    inventory = [INVENTORY[0], f"--inventory={_one_port_a_host()}"]
+    return timed([program, *inventory, name, "--extra-vars=ansible_python_interpreter=/usr/bin/python3"], environment)
 
 
 def timed(argv: list[str], environment: dict[str, str] | None = None) -> float:
@@ -79,8 +91,24 @@ def _must(path: Path) -> None:
         sys.exit(f"{path} failed")
 
 
-def _mitogen() -> Path:
-    found = importlib.util.find_spec("ansible_mitogen")
-    if found is None or found.origin is None:
-        sys.exit("mitogen is missing: pip install -r requirements-dev.txt")
-    return Path(found.origin).parent / "plugins/strategy"
+def _core_environment() -> Path:
+    environment = CHECKOUT / ".work/venv-core"
+    if not (environment / "done").exists():
+        installed = importlib.metadata.version("ansible-core")
+        python = environment / "bin/python"
+        subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+        wanted = [f"ansible-core=={installed}", f"mitogen=={importlib.metadata.version('mitogen')}"]
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *wanted], stdout=sys.stderr, check=True)
+        (environment / "done").touch()
+    return environment
+
+
+def _one_port_a_host() -> Path:
+    inventory = yaml.safe_load(HOSTS.read_text(encoding="utf-8"))
+    names = inventory["all"]["children"]["lab_names"]["hosts"]
+    for name, variables in names.items():
+        variables["ansible_port"] = names[name.split("_")[0]]["ansible_port"]
+    path = FOLDER / "names" / "hosts.yml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(inventory), encoding="utf-8")
+    return path

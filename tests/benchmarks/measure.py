@@ -42,7 +42,7 @@ WORK: dict[str, Callable[[], float]] = {
     "health": lambda: lab.playbook("tests/benchmarks/health.yml"),
     "stock": lambda: lab.playbook("tests/benchmarks/stock.yml"),
     "daily": lambda: lab.playbook("sre.runbooks.daily", "--extra-vars=backup_interval=0s"),
-    "mitogen": lambda: lab.playbook("tests/benchmarks/health.yml", mitogen=True),
+    "mitogen": lambda: lab.mitogen("tests/benchmarks/health.yml"),
     "pyinfra": lambda: lab.timed(
         [
             "pyinfra",
