@@ -82,7 +82,7 @@ def timed(argv: list[str], environment: dict[str, str] | None = None) -> float:
     finally:
         for socket in sockets.iterdir():
             subprocess.run(["ssh", "-O", "exit", "-S", str(socket), "any"], capture_output=True, check=False)
-        shutil.rmtree(sockets)
+        shutil.rmtree(sockets, ignore_errors=True)
 
 
 def _must(path: Path) -> None:
