@@ -17,7 +17,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._health._check import
 METRICS = (
     "cpu_percent", "iowait_percent", "load1_per_cpu", "load5_per_cpu", "load15_per_cpu", "pressure_avg300_percent",
 )  # fmt: skip
-OPTIONS: dict[str, t.Any] = {"interval": {"type": "raw", "default": "200ms"}}
+OPTIONS: dict[str, t.Any] = {"interval": {"type": "raw", "default": "100ms"}}
 DEFAULT_BOUNDS: dict[str, t.Any] = {}
 INHERENT = False
 PRESSURE = "/proc/pressure/cpu"

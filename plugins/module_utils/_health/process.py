@@ -19,7 +19,7 @@ METRICS = ("processes", "memory_percent", "cpu_percent", "open_files", "age_seco
 OPTIONS: dict[str, t.Any] = {"pattern": {"type": "str"}, "pidfile": {"type": "path"}}
 DEFAULT_BOUNDS: dict[str, t.Any] = {"processes": {"critical": "< 1"}}
 INHERENT = True
-CPU_INTERVAL = 0.2
+CPU_INTERVAL = 0.1
 
 
 def refuse(options: t.Mapping[str, t.Any]) -> None:
@@ -35,17 +35,12 @@ def refuse(options: t.Mapping[str, t.Any]) -> None:
 
 
 def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
-    """Measure: memory, CPU (over 0.2 s) and open files of the process that has most, age of the youngest."""
+    """Measure: memory, CPU (over 0.1 s) and open files of the process that has most, age of the youngest."""
     psutil = _psutil.get()
     found = _by_pidfile(psutil, options["pidfile"]) if options["pidfile"] else _by_pattern(psutil, options["pattern"])
-    started = time.monotonic()
-    cpu_before = {process.pid: _cpu_seconds(psutil, process) for process in found}
-    if found:
-        time.sleep(CPU_INTERVAL)
-    figures = [
-        _figures(psutil, process, cpu_before[process.pid], time.monotonic() - started, host.now) for process in found
-    ]
-    figures = [each for each in figures if each]
+    cpu = _cpu_percent(psutil, found)
+    figures = [{**_figures(psutil, process, host.now), **cpu.get(process.pid, {})} for process in found]
+    figures = [each for each in figures if "age_seconds" in each]
     metrics: dict[str, float] = {"processes": len(figures)}
     for name, choose in (("memory_percent", max), ("cpu_percent", max), ("open_files", max), ("age_seconds", min)):
         known = [each[name] for each in figures if name in each]
@@ -71,14 +66,39 @@ def _by_pattern(psutil: t.Any, pattern: str) -> list[t.Any]:
     same time: psql must not pass for the server that it asks.
     """
     expression = re.compile(pattern)
-    found = [
+    this = psutil.Process()
+    own = {this.pid, *(each.pid for each in this.parents())}
+    return [
         process
         for process in psutil.process_iter(["cmdline"])
-        if expression.search(" ".join(process.info["cmdline"] or ()))
+        if process.pid not in own
+        and expression.search(" ".join(process.info["cmdline"] or ()))
+        and not _descends(psutil, process, this.pid)
     ]
-    this = psutil.Process()
-    own = {this.pid, *(each.pid for each in [*this.parents(), *this.children(recursive=True)])}
-    return [process for process in found if process.pid not in own]
+
+
+def _descends(psutil: t.Any, process: t.Any, ancestor: int) -> bool:
+    """Whether `process` is below `ancestor`; one that has ended meanwhile is as good as ours."""
+    try:
+        return any(each.pid == ancestor for each in process.parents())
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _cpu_percent(psutil: t.Any, found: t.Sequence[t.Any]) -> dict[int, dict[str, float]]:
+    """The use of one CPU by each process over `CPU_INTERVAL` seconds."""
+    started = time.monotonic()
+    before = {process.pid: _cpu_seconds(psutil, process) for process in found}
+    if found:
+        time.sleep(CPU_INTERVAL)
+    return {
+        process.pid: {
+            "cpu_percent": 100
+            * max(0.0, _cpu_seconds(psutil, process) - before[process.pid])
+            / (time.monotonic() - started)
+        }
+        for process in found
+    }
 
 
 def _cpu_seconds(psutil: t.Any, process: t.Any) -> float:
@@ -89,7 +109,7 @@ def _cpu_seconds(psutil: t.Any, process: t.Any) -> float:
     return float(times.user + times.system)
 
 
-def _figures(psutil: t.Any, process: t.Any, cpu_before: float, elapsed: float, now: float) -> dict[str, float]:
+def _figures(psutil: t.Any, process: t.Any, now: float) -> dict[str, float]:
     """The figures of one process; empty when it has ended, without open files when they may not be seen."""
     try:
         with process.oneshot():
@@ -97,7 +117,6 @@ def _figures(psutil: t.Any, process: t.Any, cpu_before: float, elapsed: float, n
                 return {}
             figures = {
                 "memory_percent": process.memory_percent(),
-                "cpu_percent": 100 * max(0.0, _cpu_seconds(psutil, process) - cpu_before) / elapsed,
                 "age_seconds": max(0.0, now - process.create_time()),
             }
     except psutil.Error:
