@@ -19,7 +19,7 @@ OLD = time.time() - 30 * 86400
 
 def blob() -> None:
     with (ROOT / "blob").open("wb") as file:
-        for _ in range(1024):
+        for _number in range(1024):
             file.write(os.urandom(MIB // 2) + bytes(MIB // 2))
     os.utime(ROOT / "blob", (OLD, OLD))
 

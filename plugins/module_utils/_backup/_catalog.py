@@ -100,9 +100,9 @@ def stamp(seconds: float) -> str:
 
 def _seconds(text: str) -> float | None:
     """Seconds since the epoch of `yyyymmddThhmmssZ`. time.strptime would import its module in the thread of a check."""
-    parts = (text[:4], text[4:6], text[6:8], text[9:11], text[11:13], text[13:15])
+    form = f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[9:11]}:{text[11:13]}:{text[13:15]}+00:00"
     try:
-        return datetime.datetime(*map(int, parts), tzinfo=datetime.timezone.utc).timestamp()
+        return datetime.datetime.fromisoformat(form).timestamp()
     except ValueError:
         return None
 

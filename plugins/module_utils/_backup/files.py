@@ -77,8 +77,10 @@ def dump(source: Source, partial: str, work: Work) -> Dump:
             for entry in _tree.walk(roots, _excluder(source["exclude"]), notes):
                 work.seconds()
                 _add(tar, entry, summary, notes)
-                # TarFile keeps every member in memory otherwise.
+                # TarFile keeps every member in memory otherwise, and every inode, of which only hard links need one.
                 tar.members = []  # type: ignore[attr-defined]
+                if entry.info.st_nlink == 1:
+                    tar.inodes.pop((entry.info.st_ino, entry.info.st_dev), None)  # type: ignore[attr-defined]
 
     sha256 = _packing.store(work.commands, [work.packing.pack()], partial, feed, timeout=work.seconds())
     return Dump(sha256, summary.figures(), notes.warnings(SHOWN))
