@@ -53,7 +53,9 @@ def test_report_names_what_is_broken(
 def test_nothing_else_is_bad(outcomes: list[tuple[str, str, str, str]]) -> None:
     known = {each[:3] for each in BROKEN} | {("resources2", "roll_call", "host")}
     bad = [each for each in outcomes if each[3] not in ("ok", "skipped")]
-    assert [each for each in bad if each[:3] not in known and each[2] not in BUSY] == []
+    # Slow is a warning; down or not to be asked would be critical or unknown. Only load itself may be critical.
+    slow = [each for each in bad if each[2] in BUSY and (each[3] == "warning" or each[2:] == ("cpu", "critical"))]
+    assert [each for each in bad if each[:3] not in known and each not in slow] == []
 
 
 def test_unreachable_host_is_in_the_roll_call(
