@@ -53,7 +53,8 @@ notes:
   - B(cpu) measures C(cpu_percent), C(iowait_percent), C(load1_per_cpu), C(load5_per_cpu), C(load15_per_cpu),
     C(pressure_avg300_percent). Own option C(interval) (default 100ms).
   - B(memory) measures C(memory_percent), C(available_bytes), C(swap_percent), C(oom_kills) (since boot).
-  - B(disk) measures C(used_percent), C(free_bytes), C(inodes_percent) for each of C(paths) (default every real file system).
+  - B(disk) measures C(used_percent), C(free_bytes), C(inodes_percent), C(full_in_seconds) for each of C(paths) (default every
+    real file system). C(full_in_seconds) is predicted from the observations of at least four days, 31536000 is a year or more.
   - B(process) measures C(processes), C(memory_percent), C(cpu_percent), C(open_files), C(age_seconds) of the processes whose
     command line matches the regular expression C(pattern), or of the one in C(pidfile). None at all is V(critical) unless
     C(processes) has bounds of its own.

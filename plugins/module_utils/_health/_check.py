@@ -12,6 +12,9 @@ A family is a module beside this one with
   observe(options, host) -> list[Observation]
 and, where its options need more than their types,
   refuse(options) raises InputError for what cannot be observed, before the first check is made
+and, where a metric follows from earlier observations,
+  follow(check, seen, memory, now) -> (observations with that metric, new memory): pure, and `memory` is small JSON that the
+                  host's state folder keeps between runs; a metric that needs more of it is named in Observation.later
 """
 
 from __future__ import annotations
@@ -45,20 +48,28 @@ class TargetDown(RunbookError):
 
 
 class Host(t.NamedTuple):
-    """What a family may use: the command gateway and the clock (seconds since the epoch)."""
+    """What a family may use: the command gateway, the clock (seconds since the epoch), and the main thread.
+
+    `aside` lets the main thread call what only that can interrupt, such as a search for a user's regular expression.
+    """
 
     commands: Commands
     now: float
+    aside: t.Callable[[t.Callable[[], t.Any]], t.Any] = lambda work: work()
 
 
 class Observation(t.NamedTuple):
-    """What a family saw. `target` tells several observations of one check apart; it is stable between runs."""
+    """What a family saw. `target` tells several observations of one check apart; it is stable between runs.
+
+    Bounds of the metrics in `later`, which cannot be known before more runs, are pending.
+    """
 
     metrics: dict[str, float]
     summary: str
     status: str = "ok"
     target: str = ""
     details: t.Mapping[str, t.Any] = {}
+    later: tuple[str, ...] = ()
 
 
 class Check(t.NamedTuple):

@@ -22,6 +22,10 @@ STATE = "health"
 SWITCH_SECONDS = 0.0005
 # A header's value may be `1`; blotting that would take the figures out of every sentence.
 SHORTEST_SECRET = 4
+# What was kept for a check that nobody has made for so long is forgotten; until then a call with other checks leaves it.
+FORGOTTEN_SECONDS = 7 * 86400.0
+# Writing the state costs more than a check, so the time of the last call is kept no finer than this.
+ASKED_SECONDS = 86400.0
 
 
 class Limits(t.NamedTuple):
@@ -43,16 +47,22 @@ def limits(workers: int, timeout: float) -> Limits:
 def run(checks: t.Sequence[Check], host: Host, limits: Limits, state_dir: str, dry: bool) -> dict[str, t.Any]:
     """Make `checks` and return the envelope.
 
-    With `dry` the times that bounds with `for` need are read, but not kept.
+    With `dry` the times that bounds with `for` need are read, but not kept; nor is what families follow over time.
     """
     remembered = _remembered(state_dir)
-    held = dict(remembered)
+    held, trend = dict(remembered["held"]), dict(remembered["trend"])
     outcomes = []
     for check, seen in zip(checks, observe(checks, host, limits)):
+        if hasattr(check.family, "follow") and not isinstance(seen, RunbookError):
+            try:
+                seen, trend[check.type] = check.family.follow(check, seen, trend.get(check.type, {}), host.now)
+            except (TypeError, ValueError, LookupError) as error:
+                raise state.unreadable(state_dir, STATE, f"trend of {check.type}: {error}") from error
         outcomes.extend(judge(check, seen, held, host.now))
-    held = _still_asked(held, checks)
-    if held != remembered and not dry:
-        state.save(state_dir, STATE, {"held": held})
+    held, asked = _still_asked(held, remembered["asked"], checks, outcomes, host.now)
+    kept = {"held": held, "asked": asked, "trend": {kind: memory for kind, memory in trend.items() if memory}}
+    if kept != remembered and not dry:
+        state.save(state_dir, STATE, kept)
     return envelope(outcomes)
 
 
@@ -68,12 +78,20 @@ def conceal(result: dict[str, t.Any], secrets: t.Collection[str]) -> dict[str, t
     return result
 
 
-def _remembered(state_dir: str) -> dict[str, float]:
-    """The time for each bound with `for` since which every observation was past it."""
-    held = state.load(state_dir, STATE).get("held", {})
-    if not isinstance(held, dict) or not all(isinstance(since, (int, float)) for since in held.values()):
-        raise state.unreadable(state_dir, STATE, "held is no dictionary of times")
-    return held
+def _remembered(state_dir: str) -> dict[str, dict[str, t.Any]]:
+    """What earlier runs left.
+
+    `held`: the time for each bound with `for` since which every observation was past it; `asked`: when a check with that
+    bound was last made, to the day; `trend`: by check type, what its family follows over time.
+    """
+    document = state.load(state_dir, STATE)
+    known = {part: document.get(part, {}) for part in ("held", "asked", "trend")}
+    for part in ("held", "asked"):
+        if not isinstance(known[part], dict) or not all(isinstance(at, (int, float)) for at in known[part].values()):
+            raise state.unreadable(state_dir, STATE, f"{part} is no dictionary of times")
+    if not isinstance(known["trend"], dict) or not all(isinstance(each, dict) for each in known["trend"].values()):
+        raise state.unreadable(state_dir, STATE, "trend is no dictionary of dictionaries")
+    return known
 
 
 def observe(checks: t.Sequence[Check], host: Host, limits: Limits) -> list[list[Observation] | RunbookError]:
@@ -142,7 +160,10 @@ def _judge_one(check: Check, seen: Observation, held: dict[str, float], now: flo
     pending = False
     for metric, bounds in check.bounds.items():
         value = seen.metrics.get(metric)
-        if value is None:
+        if value is None and metric in seen.later:
+            verdict = threshold.Verdict("ok", [], any(bounds.values()))
+            text = ""
+        elif value is None:
             verdict = threshold.Verdict("unknown" if any(bounds.values()) else "ok", [], False)
             text = f"{metric} is not known here"
         else:
@@ -169,10 +190,31 @@ def _judge_one(check: Check, seen: Observation, held: dict[str, float], now: flo
     )
 
 
-def _still_asked(held: dict[str, float], checks: t.Sequence[Check]) -> dict[str, float]:
-    """Forget the times of bounds that no check has any more."""
+def _still_asked(
+    held: dict[str, float],
+    asked: t.Mapping[str, float],
+    checks: t.Sequence[Check],
+    outcomes: t.Sequence[t.Mapping[str, t.Any]],
+    now: float,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Forget the times of bounds that a check of this call has no more, and those that no call has asked for in a week.
+
+    The other checks of this host may be made by another call: their times stay.
+    """
+    if not held:
+        return {}, {}
     texts = {
         bound.text for check in checks for levels in check.bounds.values() for each in levels.values() for bound in each
     }
-    subjects = tuple(f"{check.subject()}{end}" for check in checks for end in ":/")
-    return {key: since for key, since in held.items() if key.rpartition("/")[2] in texts and key.startswith(subjects)}
+    ours = tuple(f"{check.subject()}{end}" for check in checks for end in ":/")
+    judged = tuple(f"{each['subject']}/" for each in outcomes)
+    times: dict[str, float] = {}
+    for key in held:
+        if key.startswith(ours) and key.rpartition("/")[2] not in texts:
+            continue
+        last = min(asked.get(key, now), now)
+        if key.startswith(judged) and now - last > ASKED_SECONDS:
+            last = now
+        if now - last <= FORGOTTEN_SECONDS:
+            times[key] = last
+    return {key: held[key] for key in times}, times

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 MIB = 2**20
@@ -123,6 +125,52 @@ def test_disk_without_paths_is_every_real_file_system_once(run):
     assert outcomes[targets.index("/")]["metrics"]["used_percent"] == pytest.approx(
         int(df.split()[1].strip("%")), abs=1.1
     )
+
+
+SOON = {"full_in_seconds": {"warning": "< 14d", "critical": "< 3d"}}
+
+
+def test_when_a_disk_is_full_needs_days_and_says_so(run, tmp_path):
+    """H2: `for` and the prediction keep their state in one file; check mode keeps nothing."""
+    disk = {"name": "x", "type": "disk", "paths": [str(tmp_path)], "metrics": SOON}
+    (outcome,) = run(disk, _ansible_check_mode=True)["outcomes"]
+    assert not (tmp_path / "state").exists()
+    (outcome,) = run(disk)["outcomes"]
+    assert (outcome["status"], outcome["pending"]) == ("ok", True)
+    assert outcome["summary"].endswith("when it is full can be told after 4 days of observations, this is day 1")
+    assert "full_in_seconds" not in outcome["metrics"]
+    document = json.loads((tmp_path / "state/health.json").read_text())
+    ((_time, used),) = document["trend"]["disk"][str(tmp_path)]
+    assert used == pytest.approx(psutil.disk_usage(str(tmp_path)).used, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("days_left", "status", "text"),
+    [(2, "critical", "full in 2."), (10, "warning", "full in "), (900, "ok", "not full within")],
+)
+def test_when_a_disk_is_full_is_foretold_from_the_days_on_record(run, tmp_path, days_left, status, text):
+    usage = psutil.disk_usage(str(tmp_path))
+    pace = usage.free / (days_left + 0.1)
+    points = [[time.time() - day * 86400, usage.used - day * pace] for day in range(6, 0, -1)]
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/health.json").write_text(json.dumps({"trend": {"disk": {str(tmp_path): points}}}))
+    (outcome,) = run({"name": "x", "type": "disk", "paths": [str(tmp_path)], "metrics": SOON})["outcomes"]
+    assert outcome["status"] == status
+    assert text in outcome["summary"]
+    assert outcome["metrics"]["full_in_seconds"] == pytest.approx(min(days_left, 365) * 86400, rel=0.2)
+
+
+def test_a_disk_without_that_bound_keeps_nothing(run, tmp_path):
+    run({"name": "x", "type": "disk", "paths": [str(tmp_path)], "warning": "> 100"})
+    assert not (tmp_path / "state").exists()
+
+
+def test_observations_that_cannot_be_used_are_told(run, tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/health.json").write_text(json.dumps({"trend": {"disk": {str(tmp_path): ["x"]}}}))
+    result = run({"name": "x", "type": "disk", "paths": [str(tmp_path)], "metrics": SOON})
+    assert result["failed"]
+    assert result["msg"].startswith(f"{tmp_path}/state/health.json: cannot read the state of earlier runs: ")
 
 
 def test_disk_of_a_path_that_is_missing_is_unknown(check):

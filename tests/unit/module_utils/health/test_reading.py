@@ -62,7 +62,7 @@ def test_a_type_that_is_none_is_a_key_error():
         ),
         (
             {"name": "x", "type": "disk", "metrics": {"free_byte": {"warning": "< 1"}}},
-            "checks[0] (x).metrics: 'free_byte' is no metric of this check. Use one of used_percent, free_bytes, inodes_percent.",
+            "checks[0] (x).metrics: 'free_byte' is no metric of this check. Use one of used_percent, free_bytes, inodes_percent, full_in_seconds.",
         ),
         (
             {**HTTP, "values": {"queue": "queue.depth"}, "metrics": {"depth": {"warning": "> 20"}}},

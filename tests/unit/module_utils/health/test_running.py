@@ -213,12 +213,103 @@ def test_a_check_that_could_not_be_made_keeps_its_time(tmp_path):
     assert statuses(run([check(seen(p=90), p=HELD)], tmp_path, now=300)) == [("warning", False)]
 
 
-def test_bounds_that_nobody_asks_for_any_more_are_forgotten(tmp_path):
-    run([check(seen(p=90), "a", p=HELD), check(seen(p=90), "ab", p=HELD)], tmp_path, now=0)
-    run([check(seen(p=90), "a", p=HELD)], tmp_path, now=1)
-    assert list(json.loads((tmp_path / "health.json").read_text())["held"]) == ["kind:a/p/warning/> 85 for 5m"]
+def kept(tmp_path, part="held"):
+    return sorted(json.loads((tmp_path / "health.json").read_text())[part])
+
+
+def test_a_bound_that_its_check_has_no_more_is_forgotten(tmp_path):
+    run([check(seen(p=90), "a", p=HELD)], tmp_path, now=0)
     run([check(seen(p=90), "a", p={"warning": "> 80 for 5m"})], tmp_path, now=2)
-    assert list(json.loads((tmp_path / "health.json").read_text())["held"]) == ["kind:a/p/warning/> 80 for 5m"]
+    assert kept(tmp_path) == kept(tmp_path, "asked") == ["kind:a/p/warning/> 80 for 5m"]
+
+
+def test_a_call_with_other_checks_forgets_nothing(tmp_path):
+    """Somebody who looks at one thing by hand does not start the waiting of all others anew (H3)."""
+    run([check(seen(p=90), "a", p=HELD), check(seen(p=90), "ab", p=HELD)], tmp_path, now=0)
+    run([check(seen(p=90), "a", p=HELD)], tmp_path, now=100)
+    run([check(seen(p=90), "other")], tmp_path, now=200)
+    assert kept(tmp_path) == ["kind:a/p/warning/> 85 for 5m", "kind:ab/p/warning/> 85 for 5m"]
+    assert statuses(run([check(seen(p=90), "ab", p=HELD)], tmp_path, now=300)) == [("warning", False)]
+
+
+def test_what_nobody_has_asked_for_in_a_week_is_forgotten(tmp_path):
+    day = 86400
+    both = [check(seen(p=90), "a", p=HELD), check(seen(p=90), "b", p=HELD)]
+    run(both, tmp_path, now=0)
+    for number in range(2, 8):
+        run(both[:1], tmp_path, now=number * day)
+    assert kept(tmp_path) == ["kind:a/p/warning/> 85 for 5m", "kind:b/p/warning/> 85 for 5m"]
+    run(both[:1], tmp_path, now=7 * day + 1)
+    assert kept(tmp_path) == kept(tmp_path, "asked") == ["kind:a/p/warning/> 85 for 5m"]
+
+
+def test_a_target_that_is_gone_is_forgotten_after_a_week(tmp_path):
+    two = check_returning([Observation({"p": 90}, "x", target="/"), Observation({"p": 90}, "x", target="/mnt")])
+    one = check_returning([Observation({"p": 90}, "x", target="/")])
+    run([check(two, p=HELD)], tmp_path, now=0)
+    for day in range(1, 9):
+        run([check(one, p=HELD)], tmp_path, now=day * 86400)
+    assert kept(tmp_path) == ["kind:x:/" + "/p/warning/> 85 for 5m"]
+
+
+def test_the_state_is_not_written_anew_by_each_call(tmp_path):
+    busy = [check(seen(p=90), p=HELD)]
+    run(busy, tmp_path, now=0)
+    before = (tmp_path / "health.json").stat()
+    run(busy, tmp_path, now=3600)
+    assert (tmp_path / "health.json").stat().st_ino == before.st_ino
+    run(busy, tmp_path, now=100000)
+    assert (tmp_path / "health.json").stat().st_ino != before.st_ino
+
+
+def test_a_clock_set_back_starts_the_week_anew(tmp_path):
+    run([check(seen(p=90), "a", p=HELD)], tmp_path, now=10_000_000)
+    run([check(seen(p=90), "b", p=HELD)], tmp_path, now=1000)
+    assert json.loads((tmp_path / "health.json").read_text())["asked"] == {
+        "kind:a/p/warning/> 85 for 5m": 1000,
+        "kind:b/p/warning/> 85 for 5m": 1000,
+    }
+
+
+# --- What a family follows over time ---------------------------------------------------------------------------------
+
+
+def counting(bound="> 2"):
+    """A check whose metric `runs` is known from the second run on."""
+
+    def follow(_check, seen, memory, _now):
+        runs = memory.get("runs", 0) + 1
+        if runs < 2:
+            return [each._replace(later=("runs",)) for each in seen], {"runs": runs}
+        return [each._replace(metrics={"runs": runs}) for each in seen], {"runs": runs}
+
+    made = check(seen(), runs={"warning": bound})
+    made.family.follow = follow
+    return made
+
+
+def test_a_family_keeps_what_it_follows_beside_the_times(tmp_path):
+    told = [run([counting(), check(seen(p=90), "y", p=HELD)], tmp_path, now=now) for now in (0, 1, 300)]
+    assert [statuses(each) for each in told] == [
+        [("ok", True), ("ok", True)],
+        [("ok", False), ("ok", True)],
+        [("warning", False), ("warning", False)],
+    ]
+    assert kept(tmp_path, "trend") == ["kind"]
+
+
+def test_what_is_followed_is_not_kept_in_check_mode(tmp_path):
+    for _number in range(3):
+        assert statuses(run([counting()], tmp_path, dry=True)) == [("ok", True)]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_that_could_not_be_made_loses_nothing_that_is_followed(tmp_path):
+    run([counting()], tmp_path)
+    broken = counting()
+    broken.family.observe = lambda _options, _host: raising(RunbookError("x"))()
+    assert statuses(run([broken], tmp_path)) == [("unknown", False)]
+    assert json.loads((tmp_path / "health.json").read_text())["trend"] == {"kind": {"runs": 1}}
 
 
 def test_nothing_is_written_when_there_is_nothing_to_remember(tmp_path):
@@ -226,7 +317,18 @@ def test_nothing_is_written_when_there_is_nothing_to_remember(tmp_path):
     assert not (tmp_path / "state").exists()
 
 
-@pytest.mark.parametrize("content", ['{"held": [1]}', '{"held": {"a": "x"}}', "[]", "{"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"held": [1]}',
+        '{"held": {"a": "x"}}',
+        '{"asked": {"a": null}}',
+        '{"trend": 1}',
+        '{"trend": {"d": []}}',
+        "[]",
+        "{",
+    ],
+)
 def test_state_that_cannot_be_used_is_told_before_any_check_is_made(tmp_path, content):
     (tmp_path / "health.json").write_text(content)
     asked = []
