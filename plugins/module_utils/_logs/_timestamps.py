@@ -21,7 +21,12 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import I
 HEAD = 256
 """Characters of a line in which its stamp is looked for."""
 _AHEAD = 86400.0
-_MONTHS = {name: number for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1
+    )
+}
 _MONTH = r"(?P<b>[A-Z][a-z]{2})"
 _CLOCK = r"(?P<H>\d\d):(?P<M>\d\d):(?P<S>\d\d)(?:[.,](?P<f>\d{1,9}))?"
 _ZONE = r"(?P<z>Z\b|UTC\b|GMT\b|[+-]\d\d:?\d\d\b)"

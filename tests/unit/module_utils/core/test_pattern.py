@@ -29,7 +29,7 @@ def test_no_expression_is_refused_by_name(text):
 def test_a_missing_group_is_named():
     with pytest.raises(InputError, match="has no group named value"):
         pattern.compiled(r"took (\d+)", "pattern", groups=["value"])
-    assert pattern.compiled(r"took (?P<value>\d+)", "pattern", groups=["value"])
+    assert "value" in pattern.compiled(r"took (?P<value>\d+)", "pattern", groups=["value"]).groupindex
 
 
 def test_catastrophic_backtracking_ends_and_names_option_and_pattern():
@@ -64,11 +64,11 @@ def test_another_match_has_its_own_time():
 
 
 def test_in_a_thread_there_is_no_limit_and_no_error():
-    found = []
+    found: list[re.Match[str] | None] = []
     thread = threading.Thread(target=lambda: found.append(pattern.search(re.compile("b"), TEXT, "x")))
     thread.start()
     thread.join()
-    assert found[0][0] == "b"
+    assert found[0] is not None
 
 
 def test_a_timer_of_somebody_else_stays():

@@ -14,8 +14,8 @@ import pytest
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
 from ansible_collections.sre.runbooks.plugins.module_utils._logs._timestamps import Reader
 
-NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.timezone.utc).timestamp()
-NINE = datetime.datetime(2026, 11, 20, 9, tzinfo=datetime.timezone.utc).timestamp()
+NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC).timestamp()
+NINE = datetime.datetime(2026, 11, 20, 9, tzinfo=datetime.UTC).timestamp()
 
 
 @pytest.fixture(params=["UTC", "America/New_York"])
@@ -89,13 +89,13 @@ def test_a_stamp_without_a_year_lies_in_the_past():
     assert time.gmtime(reader.read("Dec 31 23:59:59 x")).tm_year == 2025
     # A clock a little ahead is this year's; the first of January is told from the old year's.
     assert time.gmtime(reader.read("Nov 22 09:00:00 x")).tm_year == 2026
-    new_year = datetime.datetime(2026, 12, 31, 23, 59, tzinfo=datetime.timezone.utc).timestamp()
+    new_year = datetime.datetime(2026, 12, 31, 23, 59, tzinfo=datetime.UTC).timestamp()
     assert time.gmtime(Reader(new_year, zone="UTC").read("Jan  1 00:00:01 x")).tm_year == 2027
     assert time.gmtime(Reader(new_year + 3600, zone="UTC").read("Dec 31 23:00:00 x")).tm_year == 2026
 
 
 def test_every_day_of_some_years_agrees_with_datetime():
-    day = datetime.datetime(1999, 1, 1, 3, 4, 5, tzinfo=datetime.timezone.utc)
+    day = datetime.datetime(1999, 1, 1, 3, 4, 5, tzinfo=datetime.UTC)
     reader = Reader(NOW)
     while day.year < 2029:
         assert reader.read(day.isoformat()) == day.timestamp()
