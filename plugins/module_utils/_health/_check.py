@@ -12,6 +12,8 @@ A family is a module beside this one with
   observe(options, host) -> list[Observation]
 and, where its options need more than their types,
   refuse(options) raises InputError for what cannot be observed, before the first check is made
+and, where its metrics are named by its options or by what it sees,
+  names(options) -> those names, the main one first; None when any name may come
 and, where a metric follows from earlier observations,
   follow(check, seen, memory, now) -> (observations with that metric, new memory): pure, and `memory` is small JSON that the
                   host's state folder keeps between runs; a metric that needs more of it is named in Observation.later
@@ -19,6 +21,7 @@ and, where a metric follows from earlier observations,
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -43,6 +46,10 @@ COMMON_OPTIONS: dict[str, t.Any] = {
 }
 
 
+# What Prometheus takes as a name, without the colon, which is for its own rules.
+METRIC_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+
+
 class TargetDown(RunbookError):
     """What is checked does not answer or is not there: `critical`, in contrast to a check that could not be made."""
 
@@ -61,7 +68,8 @@ class Host(t.NamedTuple):
 class Observation(t.NamedTuple):
     """What a family saw. `target` tells several observations of one check apart; it is stable between runs.
 
-    Bounds of the metrics in `later`, which cannot be known before more runs, are pending.
+    Bounds of the metrics in `later`, which cannot be known before more runs, are pending. Where a check's metrics are spread
+    over several observations, `about` names those that this one is held against; None means all.
     """
 
     metrics: dict[str, float]
@@ -70,6 +78,7 @@ class Observation(t.NamedTuple):
     target: str = ""
     details: t.Mapping[str, t.Any] = {}
     later: tuple[str, ...] = ()
+    about: t.Collection[str] | None = None
 
 
 class Check(t.NamedTuple):
@@ -134,14 +143,20 @@ def _told(error: t.Any) -> str:
 
 def _bounds(options: dict[str, t.Any], family: ModuleType, where: str) -> dict[str, dict[str, list[threshold.Bound]]]:
     """The bounds of every metric; `warning` and `critical` of the check itself belong to the main metric."""
-    known = [*family.METRICS, *(options.get("values") or ())]
+    known = family.names(options) if hasattr(family, "names") else [*family.METRICS, *(options.get("values") or ())]
+    main = (known or family.METRICS)[0]
     given: dict[str, t.Any] = {}
     if options["warning"] is not None or options["critical"] is not None:
-        given[family.METRICS[0]] = {"warning": options["warning"], "critical": options["critical"]}
+        given[main] = {"warning": options["warning"], "critical": options["critical"]}
     for metric, levels in options["metrics"].items():
-        if metric not in known:
+        if metric not in known if known else not re.fullmatch(METRIC_NAME, str(metric)):
             raise InputError(
-                f"{where}.metrics", metric, "is no metric of this check", f"Use one of {', '.join(known)}."
+                f"{where}.metrics",
+                metric,
+                "is no metric of this check",
+                f"Use one of {', '.join(known)}."
+                if known
+                else "Use letters, digits and underscores, as the results do.",
             )
         if not isinstance(levels, dict) or set(levels) - set(threshold.LEVELS):
             raise InputError(
@@ -155,6 +170,6 @@ def _bounds(options: dict[str, t.Any], family: ModuleType, where: str) -> dict[s
     if not family.INHERENT and not any(any(levels.values()) for levels in bounds.values()):
         raise InputError(
             where, options["type"], "has no bound, so that it would pass for ever",
-            f"Give warning or critical for {family.METRICS[0]}, or bounds under metrics.",
+            f"Give warning or critical for {main}, or bounds under metrics.",
         )  # fmt: skip
     return bounds

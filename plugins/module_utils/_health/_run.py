@@ -101,9 +101,11 @@ def observe(checks: t.Sequence[Check], host: Host, limits: Limits) -> list[list[
     module from ending.
     """
     todo: queue.SimpleQueue[int] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[int, list[Observation] | Exception]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[t.Any, t.Any]] = queue.SimpleQueue()
     for index in range(len(checks)):
         todo.put(index)
+
+    helped = host._replace(aside=lambda call: _aside(done, call))
 
     def work() -> None:
         while True:
@@ -112,7 +114,7 @@ def observe(checks: t.Sequence[Check], host: Host, limits: Limits) -> list[list[
             except queue.Empty:
                 return
             try:
-                done.put((index, checks[index].family.observe(checks[index].options, host)))
+                done.put((index, checks[index].family.observe(checks[index].options, helped)))
             except Exception as error:  # noqa: BLE001  one check must not take with it what the others saw
                 done.put((index, error))
 
@@ -125,13 +127,43 @@ def observe(checks: t.Sequence[Check], host: Host, limits: Limits) -> list[list[
         f"no answer within the {limits.timeout:g} s that all checks of this host have (option timeout)"
     )
     results: list[list[Observation] | RunbookError] = [silent] * len(checks)
-    for _each in checks:
+    _collect(done, results, deadline)
+    return results
+
+
+def _collect(
+    done: queue.SimpleQueue[tuple[t.Any, t.Any]], results: list[list[Observation] | RunbookError], deadline: float
+) -> None:
+    """Put what the threads saw into `results` until all have spoken; meanwhile do what they ask the main thread to do."""
+    missing = len(results)
+    while missing:
         try:
             index, seen = done.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            break
+            return
+        if callable(index):
+            seen.put(_called(index))
+            continue
         results[index] = _known(seen)
-    return results
+        missing -= 1
+
+
+def _aside(done: queue.SimpleQueue[tuple[t.Any, t.Any]], call: t.Callable[[], t.Any]) -> t.Any:
+    """Hand `call` from a check's thread to the main thread, and wait for what it gives."""
+    reply: queue.SimpleQueue[tuple[t.Any, Exception | None]] = queue.SimpleQueue()
+    done.put((call, reply))
+    answer, error = reply.get()
+    if error is not None:
+        raise error
+    return answer
+
+
+def _called(call: t.Callable[[], t.Any]) -> tuple[t.Any, Exception | None]:
+    """What a check's thread asked the main thread to do; its error belongs to that check."""
+    try:
+        return call(), None
+    except Exception as error:  # noqa: BLE001  raised again in the thread that asked
+        return None, error
 
 
 def _known(seen: list[Observation] | Exception) -> list[Observation] | RunbookError:
@@ -159,6 +191,8 @@ def _judge_one(check: Check, seen: Observation, held: dict[str, float], now: flo
     findings: dict[str, list[str]] = {}
     pending = False
     for metric, bounds in check.bounds.items():
+        if seen.about is not None and metric not in seen.about:
+            continue
         value = seen.metrics.get(metric)
         if value is None and metric in seen.later:
             verdict = threshold.Verdict("ok", [], any(bounds.values()))

@@ -6,19 +6,17 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
 import re
-import socket
 import time
 import typing as t
-import urllib.error
-import urllib.request
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core import pattern
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
-from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._health import _http
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 
 METRICS = ("response_seconds", "status_code")
 EXPECT = {
@@ -28,53 +26,37 @@ EXPECT = {
     "matches": {"type": "str"},
 }
 OPTIONS: dict[str, t.Any] = {
-    "url": {"type": "str", "required": True},
+    **_http.OPTIONS,
     "method": {"type": "str", "default": "GET"},
-    "headers": {"type": "dict", "default": {}, "no_log": True},
     "body": {"type": "raw", "no_log": True},
     "expect": {"type": "dict", "options": EXPECT},
     "values": {"type": "dict", "default": {}},
-    "validate_certs": {"type": "bool", "default": True},
-    "ca_path": {"type": "path"},
 }
 DEFAULT_BOUNDS: dict[str, t.Any] = {}
 INHERENT = True
 # A health document is small; more than this is not read (64 MiB is the bound on a module's memory, B9).
 BODY_LIMIT = 4 * 2**20
+# No other check goes on while an expression is searched for.
+MATCH_SECONDS = 0.5
 
 
 def refuse(options: t.Mapping[str, t.Any]) -> None:
     """What makes no request at all."""
-    url, expect = options["url"], options["expect"] or {}
-    parts = re.fullmatch(r"https?://([^/?#]*)[!-~]*", url)
-    if parts is None:
-        raise InputError(
-            "url", _shown(url), "is no HTTP address", "Write http://host:port/path; percent-encode the rest."
-        )
-    if "@" in parts[1]:
-        raise InputError(
-            "url", _shown(url), "holds a user or password", "Send them as the header Authorization, under headers."
-        )
-    for name, value in options["headers"].items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", str(name)) or re.search(
-            r"[^\t\x20-\x7e\x80-\xff]", str(value)
-        ):
-            raise InputError("headers", name, "is no header", "Write a name and one line of text.")
-    try:
-        re.compile(expect.get("matches") or "")
-    except re.error as error:
-        raise InputError(
-            "expect.matches", expect["matches"], f"is no regular expression: {error}", "Correct it."
-        ) from error
+    _http.refuse(options)
+    if not re.fullmatch(_http.WORD, options["method"]):
+        raise InputError("method", options["method"], "is no method of HTTP", "Write one word, such as GET.")
+    expect = options["expect"] or {}
+    if expect.get("matches"):
+        pattern.compiled(expect["matches"], "expect.matches")
 
 
-def observe(options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
+def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     """Make one request. `response_seconds` runs from the first byte sent to the last byte of the body."""
     expect = options["expect"] or {}
     started = time.monotonic()
     status, body = _fetch(options, started + options["timeout"])
     metrics: dict[str, float] = {"response_seconds": round(time.monotonic() - started, 6), "status_code": status}
-    unmet = _unmet(expect, status, body)
+    unmet = _unmet(expect, status, body, host)
     if options["values"] or expect.get("json"):
         try:
             document = json.loads(body)
@@ -84,97 +66,26 @@ def observe(options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
             metrics.update(_values(options["values"], document))
             unmet.extend(_unlike(expect.get("json") or {}, document))
     if unmet:
-        return [Observation(metrics, f"{_shown(options['url'])}: {'; '.join(unmet)}", "critical")]
+        return [Observation(metrics, f"{_http.shown(options['url'])}: {'; '.join(unmet)}", "critical")]
     summary = f"{options['method']} answered {status} in {show_duration(metrics['response_seconds'])}"
     return [Observation(metrics, summary)]
 
 
 def _fetch(options: t.Mapping[str, t.Any], deadline: float) -> tuple[int, bytes]:
-    """Return status and body; `TargetDown` when there is no whole answer before `deadline`."""
+    """Return status and body; `TargetDown` when there is no whole answer before `deadline`.
+
+    A health check asks the service itself, not a proxy.
+    """
+    given, headers = options["body"], {}
+    if isinstance(given, (dict, list)):
+        given = json.dumps(given)
+        headers["Content-Type"] = "application/json"
+    elif given is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    data = None if given is None else str(given).encode()
     wanted = (options["expect"] or {}).get("status") or ()
-    # A health check asks the service itself, not a proxy.
-    handlers = [urllib.request.ProxyHandler({}), _Redirect(wanted), *_tls(options)]
-    opener = urllib.request.build_opener(*handlers)
-    try:
-        try:
-            response = opener.open(_request(options), timeout=options["timeout"])
-        except urllib.error.HTTPError as error:
-            response = error
-        with response:
-            return response.status, _read(response, deadline)
-    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        # Python 3.9 has a class of its own for it.
-        if isinstance(reason, (TimeoutError, socket.timeout)):
-            reason = f"no whole answer within {options['timeout']:g} s"
-        elif isinstance(reason, OSError):
-            reason = reason.strerror or reason
-        raise TargetDown(f"{_shown(options['url'])}: {reason or type(reason).__name__}") from error
-
-
-class _Redirect(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, unless the redirect is what the user expects; their headers stay with the host they were meant for."""
-
-    def __init__(self, wanted: t.Collection[int]) -> None:
-        self._wanted = wanted
-
-    def redirect_request(  # the signature is urllib's
-        self, req: urllib.request.Request, fp: t.Any, code: int, msg: str, headers: t.Any, newurl: str
-    ) -> urllib.request.Request | None:
-        if code in self._wanted or not newurl.startswith(("http://", "https://")):
-            return None
-        following = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if following is not None and (following.type, following.host) != (req.type, req.host):
-            following.headers = {name: value for name, value in following.headers.items() if name == "User-agent"}
-        return following
-
-
-def _request(options: t.Mapping[str, t.Any]) -> urllib.request.Request:
-    body, headers = options["body"], {"User-Agent": "sre.runbooks"}
-    headers.update({str(name): str(value) for name, value in options["headers"].items()})
-    if isinstance(body, (dict, list)):
-        body = json.dumps(body)
-        headers.setdefault("Content-Type", "application/json")
-    data = None if body is None else str(body).encode()
-    # refuse() lets nothing but http and https through.
-    return urllib.request.Request(options["url"], data=data, headers=headers, method=options["method"])  # noqa: S310
-
-
-def _tls(options: t.Mapping[str, t.Any]) -> list[urllib.request.BaseHandler]:
-    """A redirect may lead from http to https, so that what the user says of certificates holds there too."""
-    if options["validate_certs"] and not options["ca_path"] and not options["url"].startswith("https://"):
-        return []
-    import ssl
-
-    try:
-        context = ssl.create_default_context(cafile=options["ca_path"])
-    except OSError as error:
-        raise RunbookError(
-            f"ca_path: {options['ca_path']}: {error.strerror or error}. Name a file of certificates in PEM format."
-        ) from error
-    if not options["validate_certs"]:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return [urllib.request.HTTPSHandler(context=context)]
-
-
-def _read(response: t.Any, deadline: float) -> bytes:
-    """The body in pieces, so that one that never ends is noticed; read1 does not notice one that ends early."""
-    body = b""
-    while chunk := response.read1(65536):
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise http.client.HTTPException(f"the body is larger than {show_size(BODY_LIMIT)}")
-        if time.monotonic() > deadline:
-            raise TimeoutError
-    if response.length:  # what is missing; None when there is no telling
-        raise http.client.HTTPException(f"the body ended {response.length} bytes too early")
-    return body
-
-
-def _shown(url: str) -> str:
-    """The address without user and password."""
-    return re.sub(r"//[^/]*@", "//", url)
+    with _http.ask(options, deadline, method=options["method"], body=data, headers=headers, stop=wanted) as answer:
+        return answer.status, answer.body(BODY_LIMIT, f"the body is larger than {show_size(BODY_LIMIT)}")
 
 
 def _values(paths: t.Mapping[str, t.Any], document: t.Any) -> dict[str, float]:
@@ -204,7 +115,7 @@ def _number(value: t.Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _unmet(expect: t.Mapping[str, t.Any], status: int, body: bytes) -> list[str]:
+def _unmet(expect: t.Mapping[str, t.Any], status: int, body: bytes, host: Host) -> list[str]:
     """What status and text should have been and were not."""
     wanted = expect.get("status") or [200]
     unmet = []
@@ -213,9 +124,14 @@ def _unmet(expect: t.Mapping[str, t.Any], status: int, body: bytes) -> list[str]
     text = body.decode("utf-8", "replace") if expect.get("contains") or expect.get("matches") else ""
     if expect.get("contains") and expect["contains"] not in text:
         unmet.append(f"the body does not contain {expect['contains']!r}")
-    if expect.get("matches") and not re.search(expect["matches"], text):
+    if expect.get("matches") and not host.aside(lambda: _search(expect["matches"], text)):
         unmet.append(f"the body does not match {expect['matches']!r}")
     return unmet
+
+
+def _search(expression: str, text: str) -> bool:
+    """Whether the user's expression is in `text`; `TooSlow` when it would take for ever."""
+    return bool(pattern.search(pattern.compiled(expression, "expect.matches"), text, "expect.matches", MATCH_SECONDS))
 
 
 def _unlike(wanted: t.Mapping[str, t.Any], document: t.Any) -> list[str]:

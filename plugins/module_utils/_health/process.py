@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import pattern
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _psutil
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
@@ -20,6 +20,8 @@ OPTIONS: dict[str, t.Any] = {"pattern": {"type": "str"}, "pidfile": {"type": "pa
 DEFAULT_BOUNDS: dict[str, t.Any] = {"processes": {"critical": "< 1"}}
 INHERENT = True
 CPU_INTERVAL = 0.1
+# No other check goes on while the command lines are searched.
+MATCH_SECONDS = 0.5
 
 
 def refuse(options: t.Mapping[str, t.Any]) -> None:
@@ -28,16 +30,16 @@ def refuse(options: t.Mapping[str, t.Any]) -> None:
         raise InputError(
             "pattern", options["pattern"], "must be given when pidfile is not", "Give exactly one of the two."
         )
-    try:
-        re.compile(options["pattern"] or "")
-    except re.error as error:
-        raise InputError("pattern", options["pattern"], f"is no regular expression: {error}", "Correct it.") from error
+    if options["pattern"]:
+        pattern.compiled(options["pattern"], "pattern")
 
 
 def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     """Measure: memory, CPU (over 0.1 s) and open files of the process that has most, age of the youngest."""
     psutil = _psutil.get()
-    found = _by_pidfile(psutil, options["pidfile"]) if options["pidfile"] else _by_pattern(psutil, options["pattern"])
+    found = (
+        _by_pidfile(psutil, options["pidfile"]) if options["pidfile"] else _by_pattern(psutil, options["pattern"], host)
+    )
     cpu = _cpu_percent(psutil, found)
     figures = [{**_figures(psutil, process, host.now), **cpu.get(process.pid, {})} for process in found]
     figures = [each for each in figures if "age_seconds" in each]
@@ -59,22 +61,32 @@ def _by_pidfile(psutil: t.Any, path: str) -> list[t.Any]:
         return []
 
 
-def _by_pattern(psutil: t.Any, pattern: str) -> list[t.Any]:
+def _by_pattern(psutil: t.Any, text: str, host: Host) -> list[t.Any]:
     """Processes whose command line matches, without our own kin.
 
     Ancestors are the connection that carries this module. Children are the client programs of the checks made at the
     same time: psql must not pass for the server that it asks.
     """
-    expression = re.compile(pattern)
     this = psutil.Process()
     own = {this.pid, *(each.pid for each in this.parents())}
-    return [
-        process
+    lines = [
+        (process, " ".join(process.info["cmdline"] or ()))
         for process in psutil.process_iter(["cmdline"])
         if process.pid not in own
-        and expression.search(" ".join(process.info["cmdline"] or ()))
-        and not _descends(psutil, process, this.pid)
     ]
+    found = host.aside(lambda: _matching(text, lines))
+    return [process for process in found if not _descends(psutil, process, this.pid)]
+
+
+def _matching(text: str, lines: t.Sequence[tuple[t.Any, str]]) -> list[t.Any]:
+    """The processes whose line the expression is in; `TooSlow` when it would take for ever."""
+    expression = pattern.compiled(text, "pattern")
+    with pattern.Watch(MATCH_SECONDS) as watch:
+        watch.begin("pattern", text)
+        try:
+            return [process for process, line in lines if expression.search(line)]
+        finally:
+            watch.end()
 
 
 def _descends(psutil: t.Any, process: t.Any, ancestor: int) -> bool:

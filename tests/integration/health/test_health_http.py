@@ -189,6 +189,50 @@ def test_a_body_that_drips_ends_at_the_timeout(check, answer):
     assert (outcome["status"], outcome["summary"]) == ("critical", f"{url}: no whole answer within 0.5 s")
 
 
+@pytest.mark.parametrize(
+    "start", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b""]
+)
+def test_an_answer_that_drips_ends_at_the_timeout(check, answer, start):
+    """Each byte comes in time, the whole never does."""
+
+    def parts():
+        yield start
+        for _second in range(600):
+            time.sleep(0.05)
+            yield b"1"
+
+    began = time.monotonic()
+    url = answer(parts)
+    outcome = check("http", url=url, timeout="500ms")
+    assert (outcome["status"], outcome["summary"]) == ("critical", f"{url}: no whole answer within 0.5 s")
+    assert time.monotonic() - began < 10
+
+
+def test_an_answer_in_chunks_after_an_interim_one(check, answer):
+    head = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    url = answer(head + b'b;x=y\r\n{"status": \r\n9\r\n"healthy"\r\n1\r\n}\r\n0\r\n\r\n')
+    assert check("http", url=url, expect={"json": {"status": "healthy"}})["status"] == "ok"
+
+
+# Each of those letters doubles the time: this would outlast the sun.
+CATASTROPHE = "(x+x+)+y"
+
+
+def test_an_expression_that_never_ends_is_ended_and_named_and_stops_nobody(run, answer):
+    """Faults: catastrophic backtracking is bounded in time; the other checks are made all the same."""
+    url = answer(body("x" * 5000))
+    began = time.monotonic()
+    slow, well, process = run(
+        {"name": "slow", "type": "http", "url": url, "expect": {"matches": CATASTROPHE}},
+        {"name": "well", "type": "http", "url": url, "expect": {"matches": "x{5000}"}},
+        {"name": "busy", "type": "process", "pattern": "(.+.+)+\\n"},
+    )["outcomes"]
+    assert time.monotonic() - began < 15
+    assert (slow["status"], well["status"], process["status"]) == ("unknown", "ok", "unknown")
+    assert slow["summary"].startswith(f"expect.matches: {CATASTROPHE!r} took more than 0.5 s over one text")
+    assert process["summary"].startswith("pattern: '(.+.+)+\\\\n' took more than 0.5 s")
+
+
 def test_a_server_that_never_answers(check, hanging):
     outcome = check("http", url=f"http://127.0.0.1:{hanging}/", timeout="300ms")
     assert (outcome["status"], outcome["summary"]) == (
@@ -221,12 +265,22 @@ def test_an_answer_without_a_body(check, answer, method):
 @pytest.mark.parametrize(
     ("parts", "summary"),
     [
-        (b"", "Remote end closed connection without response"),
+        (b"", "the connection was closed without an answer"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH-2.0-OpenSSH_9.2"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "the body ended 95 bytes too early"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n", "IncompleteRead("),
-        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000 + b"\r\n", "got more than 100 headers"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n",
+            "the body ended in the middle of its chunks",
+        ),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000 + b"\r\n", "more than 100 headers"),
+        (b"HTTP/1.1 200 OK\r\nX-Cut", "the connection was closed in the middle of the headers"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nlots\r\n",
+            "the body ended in the middle of its chunks",
+        ),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000, "a line of its head is longer than 65536 bytes"),
     ],
+    ids=range(8),
 )
 def test_an_answer_that_is_no_http(check, answer, parts, summary):
     url = answer(parts)
@@ -280,8 +334,50 @@ def test_a_redirect_is_followed_unless_it_is_what_is_expected(check, answer, app
     assert (outcome["status"], outcome["metrics"]["status_code"]) == ("ok", 302)
 
 
-@pytest.mark.parametrize("place", ["/", "file:///etc/passwd", "ftp://127.0.0.1:1/x"])
-def test_a_redirect_in_a_circle_or_out_of_http_is_not_followed(check, answer, place):
+def test_redirects_in_a_circle(check, answer):
+    url = answer(body("", "302 Found", Location="/again"))
+    outcome = check("http", url=f"{url}/")
+    assert outcome["status"] == "critical"
+    assert outcome["summary"] == f"{url}/: more than 10 redirects, the last to {url}/again"
+
+
+def test_a_redirect_to_what_is_no_address(check, answer):
+    url = answer(body("", "302 Found", Location="http://127.0.0.1:what/"))
+    outcome = check("http", url=url)
+    assert outcome["status"] == "critical"
+    assert outcome["summary"].startswith(f"{url}: redirects to http://127.0.0.1:what/, which is no address: ")
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "got"),
+    [(301, "POST", "GET"), (303, "PUT", "GET"), (307, "POST", "POST"), (308, "POST", "POST"), (302, "HEAD", "HEAD")],
+)
+def test_what_a_redirect_makes_of_method_and_body(check, serve, status, method, got):
+    asked = []
+
+    def talk(connection):
+        request = connection.recv(65536)
+        asked.append(request)
+        connection.sendall(body("", "200 OK" if len(asked) > 1 else f"{status} Elsewhere", Location="/b?x=%20 y"))
+
+    given = {} if method == "HEAD" else {"body": {"n": 1}}
+    outcome = check("http", url=f"http://127.0.0.1:{serve(talk)}/a", method=method, **given)
+    assert outcome["status"] == "ok"
+    assert asked[0].startswith(f"{method} /a HTTP/1.1\r\n".encode())
+    assert asked[1].startswith(f"{got} /b?x=%20%20y HTTP/1.1\r\n".encode())
+    assert asked[1].endswith(b'{"n": 1}') == (got == "POST")
+    assert (b"Content-Type: application/json" in asked[1]) == (got == "POST")
+
+
+def test_a_body_is_not_sent_to_another_host(check, serve, answer):
+    url = answer(body("", "307 Temporary Redirect", Location="http://127.0.0.2:1/"))
+    outcome = check("http", url=url, method="POST", body={"password": SECRET})
+    assert outcome["status"] == "critical"
+    assert outcome["summary"] == f"{url}: redirects with status 307 to http://127.0.0.2:1/, which must not get the body"
+
+
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1:1/x", "gopher:"])
+def test_a_redirect_out_of_http_is_not_followed(check, answer, place):
     url = answer(body("", "302 Found", Location=place))
     outcome = check("http", url=url + "/")
     assert (outcome["status"], outcome["summary"]) == ("critical", f"{url}/: status is 302, expected 200")
