@@ -55,6 +55,8 @@ notes:
   - B(memory) measures C(memory_percent), C(available_bytes), C(swap_percent), C(oom_kills) (since boot).
   - B(disk) measures C(used_percent), C(free_bytes), C(inodes_percent), C(full_in_seconds) for each of C(paths) (default every
     real file system). C(full_in_seconds) is predicted from the observations of at least four days, 31536000 is a year or more.
+  - B(directory) measures C(size_bytes), C(files), C(newest_age_seconds) of everything below the folder C(path) on its file system, or
+    of the files in it whose name matches one of the globs C(patterns). Symbolic links in it are not followed.
   - B(process) measures C(processes), C(memory_percent), C(cpu_percent), C(open_files), C(age_seconds) of the processes whose
     command line matches the regular expression C(pattern), or of the one in C(pidfile). None at all is V(critical) unless
     C(processes) has bounds of its own.

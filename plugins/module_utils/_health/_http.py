@@ -152,7 +152,7 @@ def _reason(error: Exception, timeout: float) -> str:
     # Python 3.9 has a class of its own for it.
     if isinstance(error, (TimeoutError, socket.timeout)):
         return f"no whole answer within {timeout:g} s"
-    reason = str(getattr(error, "strerror", None) or error or type(error).__name__)
+    reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
     return re.sub(r" \(_ssl\.c:\d+\)", "", reason)
 
 

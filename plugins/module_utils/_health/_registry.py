@@ -15,10 +15,12 @@ from types import ModuleType
 NAMES: tuple[str, ...] = (
     "backup",
     "cpu",
+    "directory",
     "disk",
     "file",
     "http",
     "memory",
+    "mysql",
     "port",
     "postgresql",
     "process",
@@ -38,6 +40,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._health import cpu
 
         return cpu
+    if name == "directory":
+        from ansible_collections.sre.runbooks.plugins.module_utils._health import directory
+
+        return directory
     if name == "disk":
         from ansible_collections.sre.runbooks.plugins.module_utils._health import disk
 
@@ -54,6 +60,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._health import memory
 
         return memory
+    if name == "mysql":
+        from ansible_collections.sre.runbooks.plugins.module_utils._health import mysql
+
+        return mysql
     if name == "port":
         from ansible_collections.sre.runbooks.plugins.module_utils._health import port
 
