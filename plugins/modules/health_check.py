@@ -66,12 +66,20 @@ notes:
   - B(http) measures C(response_seconds), C(status_code) and each name under C(values), a dictionary from names to paths in the
     JSON body such as C(database.pool.0.used). Own options C(url), C(method), C(headers), C(body), C(validate_certs), C(ca_path), and
     C(expect) with C(status) (a list, default 200), C(json) (paths and the values they must have), C(contains), C(matches).
+  - B(prometheus) measures C(value) of the PromQL expression C(query) at the server C(url), for each series that it gives (at most
+    100). Nothing, NaN and infinity are V(unknown). Own options C(headers), C(validate_certs), C(ca_path) as B(http).
+  - B(metrics) measures C(response_seconds) of the exposition page C(url) and each name under C(samples), a dictionary from names to
+    selectors such as C(node_load1) or C(jobs{queue="mail"}); the first of them is the main metric. A selector that takes nothing is
+    V(unknown), one that takes several samples gives an outcome for each. Own options C(headers), C(validate_certs), C(ca_path).
   - B(sqlite) measures C(response_seconds), C(size_bytes), C(free_percent), C(wal_bytes) of the database C(path); with C(integrity)
     V(quick) or V(full) its pages are checked too (default V(none)).
   - B(postgresql) measures C(response_seconds), C(connections_percent), C(xid_age_percent), C(longest_transaction_seconds),
     C(idle_in_transaction_seconds), C(replication_lag_seconds), C(cache_hit_percent), C(dead_tuples_percent), C(size_bytes).
     Own option C(connection) with C(database), C(host), C(port), C(user), C(password), C(run_as) (an operating system user, for peer
     authentication; needs root or sudo), C(container). Needs C(psql).
+  - B(mysql) measures C(response_seconds), C(connections_percent), C(replication_lag_seconds), C(size_bytes) of a MariaDB or MySQL server.
+    Own option C(connection) with C(database), C(host), C(port), C(socket), C(user), C(password), C(run_as) (for socket authentication; needs
+    root or sudo), C(container). Needs C(mariadb) or C(mysql).
   - B(redis) measures C(response_seconds), C(memory_percent), C(hit_percent), C(clients_percent), C(last_save_age_seconds).
     Own option C(connection) with C(host), C(port), C(socket), C(user), C(password), C(container). Needs C(redis-cli).
   - B(file) measures C(age_seconds) (of the newest), C(size_bytes), C(files) of what the glob C(path) matches. Nothing at all is

@@ -9,6 +9,7 @@ A missing program fails the test with the name of the package; nothing is skippe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import secrets
@@ -18,11 +19,12 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -58,6 +60,41 @@ class PostgresqlServer:
         """Create an empty database with a name of its own, so that tests do not meet, and return the name."""
         name = f"{prefix}_{secrets.token_hex(4)}"
         self.psql(f'CREATE DATABASE "{name}"')
+        return name
+
+
+@dataclass
+class MariadbServer:
+    """A running server, empty but for its system tables, whose `user` is allowed everything with `password`.
+
+    It keeps a binary log, so that it can be the primary of another. `log` is the server's own log file.
+    """
+
+    host: str
+    port: int
+    socket: Path
+    user: str
+    password: str = field(repr=False)
+    log: Path
+
+    def sql(self, text: str, database: str = "") -> str:
+        """Run statements over TCP and return rows without headings, columns parted by tabs; raises CalledProcessError."""
+        argv = [_program("mariadb", "mariadb-client"), "--no-defaults", "--protocol=tcp", f"--host={self.host}"]
+        argv += [
+            f"--port={self.port}",
+            f"--user={self.user}",
+            "--batch",
+            "--skip-column-names",
+            f"--database={database}",
+        ]
+        environment = {**os.environ, "MYSQL_PWD": self.password}
+        done = subprocess.run(argv, input=text, check=True, text=True, stdout=subprocess.PIPE, env=environment)
+        return done.stdout.strip()
+
+    def create_database(self, prefix: str = "test") -> str:
+        """Create an empty database with a name of its own, so that tests do not meet, and return the name."""
+        name = f"{prefix}_{secrets.token_hex(4)}"
+        self.sql(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
         return name
 
 
@@ -125,6 +162,89 @@ def postgresql_database(postgresql_server: PostgresqlServer) -> Iterator[str]:
     postgresql_server.psql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
+@contextlib.contextmanager
+def mariadb(server_id: int) -> Iterator[MariadbServer]:
+    """A MariaDB server in a temporary folder; servers with different ids can replicate from each other."""
+    install, program = _program("mariadb-install-db", "mariadb-server"), _program("mariadbd", "mariadb-server")
+    # mariadbd refuses to run as root.
+    account = pwd.getpwnam("mysql") if os.geteuid() == 0 else None
+    with _Folder("sre-runbooks-mariadb-", account) as folder:
+        data = folder / "data"
+        settings = ["--no-defaults", f"--datadir={data}", "--innodb-log-file-size=8M", "--innodb-flush-method=fsync"]
+        made = subprocess.run(
+            [install, *settings, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"],
+            text=True,
+            capture_output=True,
+            check=False,
+            cwd=folder,
+            **_identity(account),
+        )
+        if made.returncode != 0:
+            pytest.fail(f"mariadb-install-db failed: {made.stderr}{made.stdout}")
+        server = MariadbServer(
+            "127.0.0.1", free_port(), folder / "s.sock", "root", secrets.token_urlsafe(24), folder / "server.log"
+        )
+        setup = folder / "setup.sql"
+        setup.touch(mode=0o600)
+        setup.write_text(
+            # A replica has passwords of its own.
+            f"SET sql_log_bin = 0;\nALTER USER root@localhost IDENTIFIED BY '{server.password}';\n"
+            f"GRANT ALL ON *.* TO root@'127.0.0.1' IDENTIFIED BY '{server.password}' WITH GRANT OPTION;\n",
+            encoding="utf-8",
+        )
+        _give(setup, account)
+        argv = [program, *settings, f"--port={server.port}", f"--socket={server.socket}", "--bind-address=127.0.0.1"]
+        argv += [
+            f"--pid-file={folder / 'pid'}",
+            f"--init-file={setup}",
+            "--skip-name-resolve",
+            f"--server-id={server_id}",
+        ]
+        # Nothing is flushed because this server never outlives its session.
+        argv += ["--log-bin=bin", "--innodb-flush-log-at-trx-commit=0", "--sync-binlog=0", "--innodb-fast-shutdown=2"]
+        ready = [
+            "mariadb",
+            "--no-defaults",
+            "--protocol=tcp",
+            "--host=127.0.0.1",
+            f"--port={server.port}",
+            "--user=root",
+        ]
+
+        def answers() -> bool:
+            return _succeeds([*ready, "--execute=SELECT 1"], MYSQL_PWD=server.password)
+
+        with _Running(argv, server.log, signal.SIGTERM, account, answers):
+            yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariadbServer]:
+    """A MariaDB server of the whole session."""
+    with mariadb(1) as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb_database(mariadb_server: MariadbServer) -> Iterator[str]:
+    """The name of an empty database of `mariadb_server` that belongs to one test."""
+    name = mariadb_server.create_database()
+    yield name
+    mariadb_server.sql(f"DROP DATABASE IF EXISTS `{name}`")
+
+
+@pytest.fixture(scope="session")
+def mariadb_replica(mariadb_server: MariadbServer) -> Iterator[MariadbServer]:
+    """A second server that replicates everything from `mariadb_server`."""
+    with mariadb(2) as server:
+        server.sql(
+            f"CHANGE MASTER TO MASTER_HOST='{mariadb_server.host}', MASTER_PORT={mariadb_server.port}, "
+            f"MASTER_USER='{mariadb_server.user}', MASTER_PASSWORD='{mariadb_server.password}', "
+            "MASTER_CONNECT_RETRY=1, MASTER_USE_GTID=slave_pos; START SLAVE"
+        )
+        yield server
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """A Redis server of the whole session, with a password, in a temporary folder."""
@@ -153,6 +273,34 @@ def redis_server() -> Iterator[RedisServer]:
             lambda: server.socket.exists() and server.command("PING") == "PONG",
         ):
             yield server
+
+
+@pytest.fixture(scope="session")
+def node_exporter() -> Iterator[str]:
+    """The address of a node_exporter's page of metrics."""
+    program = _program("prometheus-node-exporter", "prometheus-node-exporter")
+    with _Folder("sre-runbooks-exporter-", None) as folder:
+        address = f"127.0.0.1:{free_port()}"
+        argv = [program, f"--web.listen-address={address}"]
+        with _Running(argv, folder / "server.log", signal.SIGTERM, None, lambda: _answers(f"http://{address}/")):
+            yield f"http://{address}/metrics"
+
+
+@pytest.fixture(scope="session")
+def prometheus_server(node_exporter: str) -> Iterator[str]:
+    """The address of a Prometheus that has scraped itself, a node_exporter and a target that is down."""
+    program = _program("prometheus", "prometheus")
+    with _Folder("sre-runbooks-prometheus-", None) as folder:
+        address = f"127.0.0.1:{free_port()}"
+        settings = folder / "prometheus.yml"
+        jobs = {"prometheus": address, "node": urlsplit(node_exporter).netloc, "gone": "127.0.0.1:1"}
+        scrapes = [f"  - {{job_name: {job}, static_configs: [{{targets: ['{at}']}}]}}\n" for job, at in jobs.items()]
+        settings.write_text("global: {scrape_interval: 1s}\nscrape_configs:\n" + "".join(scrapes), encoding="ascii")
+        argv = [program, f"--config.file={settings}", f"--storage.tsdb.path={folder / 'data'}"]
+        argv += [f"--web.listen-address={address}"]
+        scraped = f"http://{address}/api/v1/query?query=count(up)%20==%20{len(jobs)}"
+        with _Running(argv, folder / "server.log", signal.SIGTERM, None, lambda: _answers(scraped, '"value"')):
+            yield f"http://{address}"
 
 
 def free_port() -> int:
@@ -243,5 +391,14 @@ def _give(path: Path, account: pwd.struct_passwd | None) -> None:
         os.chown(path, account.pw_uid, account.pw_gid)
 
 
-def _succeeds(argv: list[str]) -> bool:
-    return subprocess.run(argv, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+def _succeeds(argv: list[str], **environment: str) -> bool:
+    nothing, env = subprocess.DEVNULL, {**os.environ, **environment}
+    return subprocess.run(argv, check=False, stdout=nothing, stderr=nothing, env=env).returncode == 0
+
+
+def _answers(url: str, text: str = "") -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=START_SECONDS) as answer:
+            return text in answer.read().decode()
+    except OSError:
+        return False

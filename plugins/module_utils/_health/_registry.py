@@ -20,10 +20,12 @@ NAMES: tuple[str, ...] = (
     "file",
     "http",
     "memory",
+    "metrics",
     "mysql",
     "port",
     "postgresql",
     "process",
+    "prometheus",
     "redis",
     "service",
     "sqlite",
@@ -60,6 +62,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._health import memory
 
         return memory
+    if name == "metrics":
+        from ansible_collections.sre.runbooks.plugins.module_utils._health import metrics
+
+        return metrics
     if name == "mysql":
         from ansible_collections.sre.runbooks.plugins.module_utils._health import mysql
 
@@ -76,6 +82,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._health import process
 
         return process
+    if name == "prometheus":
+        from ansible_collections.sre.runbooks.plugins.module_utils._health import prometheus
+
+        return prometheus
     if name == "redis":
         from ansible_collections.sre.runbooks.plugins.module_utils._health import redis
 
