@@ -17,13 +17,15 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import (
     MissingProgram,
     RunbookError,
 )
+from ansible_collections.sre.runbooks.plugins.module_utils._core.watchdog import GRACE_SECONDS, Watchdog
 
 PACKAGES = {
-    "age": "age", "bash": "bash", "dd": "coreutils", "gzip": "gzip", "mariadb": "mariadb-client",
+    "age": "age", "bash": "bash", "dd": "coreutils", "gzip": "gzip", "mariadb": "mariadb-client", "mysql": "mariadb-client",
     "pg_dump": "postgresql-client", "pg_restore": "postgresql-client", "psql": "postgresql-client",
     "redis-cli": "redis-tools", "setpriv": "util-linux", "sha256sum": "coreutils", "sqlite3": "sqlite3", "sudo": "sudo",
     "systemctl": "systemd", "tar": "tar", "tee": "coreutils", "timeout": "coreutils", "zstd": "zstd",
 }  # fmt: skip
+TIMED_OUT = 124
 _STATUS_MARK = "pipeline-status:"
 
 
@@ -114,22 +116,28 @@ class Commands:
         hidden = dict(secrets or {})
         env = {"LC_ALL": "C.UTF-8", **_home(target), **(environment or {}), **hidden}
         placed = [
-            _placed(list(stage), target, [*(environment or {}), *hidden])
+            _placed(list(stage), target, [*(environment or {}), *hidden], timeout)
             if index == at
             else [require(stage[0]), *stage[1:]]
             for index, stage in enumerate(stages)
         ]
         argv = placed[0] if len(placed) == 1 else _joined(placed)
-        if timeout is not None:
-            argv = [require("timeout"), "--kill-after=5", f"{timeout:g}", *argv]
-        started = None
+        watchdog = Watchdog(timeout)
+        talk = None
         if isinstance(data, _Conversation):
-            started, data = data.begin, t.cast("str", data.pending)
+            talk, data = data.begin, t.cast("str", data.pending)
+
+        def started(process: t.Any) -> None:
+            watchdog.watch(process)
+            if talk is not None:
+                talk(process)
+
         try:
-            rc, stdout, stderr = self._run_command(
-                argv, environ_update=env, data=data, binary_data=True, expand_user_and_vars=False,
-                errors="surrogate_then_replace", handle_exceptions=False, before_communicate_callback=started,
-            )  # fmt: skip
+            with watchdog:
+                rc, stdout, stderr = self._run_command(
+                    argv, environ_update=env, data=data, binary_data=True, expand_user_and_vars=False,
+                    errors="surrogate_then_replace", handle_exceptions=False, before_communicate_callback=started,
+                )  # fmt: skip
         except OSError as error:
             raise RunbookError(f"{stages[0][0]}: cannot be started: {error.strerror}") from error
         except ValueError as error:
@@ -140,6 +148,8 @@ class Commands:
         program = " | ".join(os.path.basename(stage[0]) for stage in stages)
         if len(stages) > 1:
             result, program = _first_failure(result, stages)
+        if watchdog.barked:
+            result = result._replace(rc=TIMED_OUT)
         result = Completed(result.rc, _blot(result.stdout, hidden.values()), _blot(result.stderr, hidden.values()))
         if check and result.rc != 0:
             raise CommandFailed(program, result.rc, result.stderr, timeout)
@@ -202,7 +212,7 @@ def require(program: str) -> str:
     return path
 
 
-def _placed(argv: list[str], target: Target, names: t.Sequence[str]) -> list[str]:
+def _placed(argv: list[str], target: Target, names: t.Sequence[str], timeout: float | None = None) -> list[str]:
     """Prefix `argv` so that it runs at `target`; `names` are the variables that must get there."""
     if target.container:
         runtime = "podman" if shutil.which("podman") else "docker"
@@ -216,7 +226,9 @@ def _placed(argv: list[str], target: Target, names: t.Sequence[str]) -> list[str
         groups = [f"--reuid={target.run_as}", f"--regid={_account(target.run_as).pw_gid}", "--init-groups"]
         return [require("setpriv"), *groups, "--", path, *argv[1:]]
     keep = [f"--preserve-env={','.join(names)}"] if names else []
-    return [require("sudo"), "--non-interactive", *keep, f"--user={target.run_as}", "--", path, *argv[1:]]
+    # Below sudo runs another user, whose processes this one may not end.
+    limit = [require("timeout"), f"--kill-after={GRACE_SECONDS:g}", f"{timeout:g}"] if timeout is not None else []
+    return [require("sudo"), "--non-interactive", *keep, f"--user={target.run_as}", "--", *limit, path, *argv[1:]]
 
 
 def _account(name: str) -> pwd.struct_passwd:

@@ -73,7 +73,7 @@ def query(
 ) -> str:
     """The rows of one query: columns parted by the unit separator, rows by new lines. `timeout` is in seconds."""
     argv = [
-        "psql", "--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--field-separator=\x1f",
+        client("psql", connection), "--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--field-separator=\x1f",
         "--set=ON_ERROR_STOP=1", *arguments(connection), f"--dbname={database or connection['database']}",
         f"--command={sql}",
     ]  # fmt: skip

@@ -130,6 +130,22 @@ def test_the_time_limit_ends_the_program(commands, pipeline):
     assert not [line for line in command_lines() if mark in line]
 
 
+def test_the_time_limit_ends_what_the_program_started_and_what_will_not_hear(commands, monkeypatch):
+    monkeypatch.setattr("ansible_collections.sre.runbooks.plugins.module_utils._core.watchdog.GRACE_SECONDS", 0.3)
+    mark = f"314159.{os.getpid()}"
+    script = f"(trap '' TERM; sleep {mark}; sleep {mark}) & sleep {mark} & wait"
+    with pytest.raises(CommandFailed, match=r"did not end within 0\.3 s"):
+        commands.run(["sh", "-c", script], timeout=0.3)
+    assert not [line for line in command_lines() if mark in line]
+
+
+def test_below_sudo_the_time_limit_goes_along(monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(command, "require", lambda program: f"/bin/{program}")
+    placed = command._placed(["psql"], Target("postgres"), [], 3)
+    assert placed[-4:] == ["/bin/timeout", "--kill-after=5", "3", "/bin/psql"]
+
+
 def test_a_program_that_is_missing_names_its_package_and_the_role(commands, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(MissingProgram) as caught:
