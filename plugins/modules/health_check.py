@@ -84,6 +84,9 @@ notes:
     Own option C(connection) with C(host), C(port), C(socket), C(user), C(password), C(container). Needs C(redis-cli).
   - B(file) measures C(age_seconds) (of the newest), C(size_bytes), C(files) of what the glob C(path) matches. Nothing at all is
     V(critical) unless C(files) has bounds of its own.
+  - B(containers) counts C(running), C(restarting), C(unhealthy) containers of C(runtime) V(podman) or V(docker) (default what is
+    installed), of the compose C(project), or with C(names), or all. One that was asked for and does not run is V(critical) unless it ended
+    with status 0 and is not to be restarted.
   - B(backup) measures C(age_seconds) and C(size_bytes) of the newest copy made by M(sre.runbooks.backup) in C(directory), for each of
     C(names) (default all), verified at C(level) V(checksum), V(archive) or V(restored) (default) or better.
 requirements:

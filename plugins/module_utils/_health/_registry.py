@@ -14,6 +14,7 @@ from types import ModuleType
 
 NAMES: tuple[str, ...] = (
     "backup",
+    "containers",
     "cpu",
     "directory",
     "disk",
@@ -29,6 +30,7 @@ NAMES: tuple[str, ...] = (
     "redis",
     "service",
     "sqlite",
+    "tls",
 )
 
 
@@ -38,6 +40,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._health import backup
 
         return backup
+    if name == "containers":
+        from ansible_collections.sre.runbooks.plugins.module_utils._health import containers
+
+        return containers
     if name == "cpu":
         from ansible_collections.sre.runbooks.plugins.module_utils._health import cpu
 
@@ -98,4 +104,8 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._health import sqlite
 
         return sqlite
+    if name == "tls":
+        from ansible_collections.sre.runbooks.plugins.module_utils._health import tls
+
+        return tls
     raise KeyError(name)
