@@ -87,6 +87,8 @@ notes:
   - B(containers) counts C(running), C(restarting), C(unhealthy) containers of C(runtime) V(podman) or V(docker) (default what is
     installed), of the compose C(project), or with C(names), or all. One that was asked for and does not run is V(critical) unless it ended
     with status 0 and is not to be restarted.
+  - B(packages) counts C(security_updates) and C(updates) in the host's own package lists, without fetching anything, and tells whether
+    a reboot is required (C(reboot_required), 0 or 1). Lists older than a week are a V(warning).
   - B(backup) measures C(age_seconds) and C(size_bytes) of the newest copy made by M(sre.runbooks.backup) in C(directory), for each of
     C(names) (default all), verified at C(level) V(checksum), V(archive) or V(restored) (default) or better.
 requirements:

@@ -23,6 +23,7 @@ NAMES: tuple[str, ...] = (
     "memory",
     "metrics",
     "mysql",
+    "packages",
     "port",
     "postgresql",
     "process",
@@ -76,6 +77,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._health import mysql
 
         return mysql
+    if name == "packages":
+        from ansible_collections.sre.runbooks.plugins.module_utils._health import packages
+
+        return packages
     if name == "port":
         from ansible_collections.sre.runbooks.plugins.module_utils._health import port
 
