@@ -20,8 +20,8 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import (
 from ansible_collections.sre.runbooks.plugins.module_utils._core.watchdog import GRACE_SECONDS, Watchdog
 
 PACKAGES = {
-    "age": "age", "bash": "bash", "dd": "coreutils", "gzip": "gzip", "mariadb": "mariadb-client", "mysql": "mariadb-client",
-    "pg_dump": "postgresql-client", "pg_restore": "postgresql-client", "psql": "postgresql-client",
+    "age": "age", "bash": "bash", "chronyc": "chrony", "dd": "coreutils", "gzip": "gzip", "mariadb": "mariadb-client", "mysql": "mariadb-client",
+    "openssl": "openssl", "pg_dump": "postgresql-client", "pg_restore": "postgresql-client", "psql": "postgresql-client",
     "redis-cli": "redis-tools", "setpriv": "util-linux", "sha256sum": "coreutils", "sqlite3": "sqlite3", "sudo": "sudo",
     "systemctl": "systemd", "tar": "tar", "tee": "coreutils", "timeout": "coreutils", "zstd": "zstd",
 }  # fmt: skip
@@ -63,13 +63,15 @@ class Commands:
         timeout: float | None = None,
         data: str | None = None,
         check: bool = True,
+        meanwhile: t.Callable[[t.Any], None] | None = None,
     ) -> Completed:
         """Run one program.
 
         `secrets` go into the environment only and are blotted out of the output; `timeout` is in seconds. With `check`
-        another status than 0 raises `CommandFailed`.
+        another status than 0 raises `CommandFailed`. `meanwhile` gets the process, a Popen object, as soon as it runs, and
+        may read its output: what it leaves comes back.
         """
-        return self._execute([argv], target, secrets, environment, timeout, data, check)
+        return self._execute([argv], target, secrets, environment, timeout, data, check, talk=meanwhile)
 
     def pipeline(
         self,
@@ -112,6 +114,7 @@ class Commands:
         data: str | _Conversation | None,
         check: bool,
         at: int = 0,
+        talk: t.Callable[[t.Any], None] | None = None,
     ) -> Completed:
         hidden = dict(secrets or {})
         env = {"LC_ALL": "C.UTF-8", **_home(target), **(environment or {}), **hidden}
@@ -123,7 +126,6 @@ class Commands:
         ]
         argv = placed[0] if len(placed) == 1 else _joined(placed)
         watchdog = Watchdog(timeout)
-        talk = None
         if isinstance(data, _Conversation):
             talk, data = data.begin, t.cast("str", data.pending)
 

@@ -1,0 +1,235 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Certificates: days until the first of a chain expires, and whether a client would believe them.
+
+`openssl s_client` fetches the chain as the server sends it, for Python up to 3.12 shows no more than its first certificate.
+"""
+
+from __future__ import annotations
+
+import binascii
+import calendar
+import os
+import re
+import socket
+import time
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core.command import TIMED_OUT
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
+
+METRICS = ("days_remaining",)
+# What openssl can ask for TLS in the midst of, and the port where that is usual.
+STARTTLS = {
+    "ftp": 21, "imap": 143, "ldap": 389, "lmtp": 24, "mysql": 3306, "nntp": 119, "pop3": 110, "postgresql": 5432, "sieve": 4190,
+    "smtp": 25, "xmpp": 5222,
+}  # fmt: skip
+OPTIONS: dict[str, t.Any] = {
+    "host": {"type": "str"},
+    "port": {"type": "int"},
+    "server_name": {"type": "str"},
+    "starttls": {"type": "str", "choices": list(STARTTLS)},
+    "path": {"type": "path"},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_path": {"type": "path"},
+}
+DEFAULT_BOUNDS: dict[str, t.Any] = {}
+INHERENT = True
+FILE_LIMIT = 4 * 2**20
+DAY = 86400.0
+SHOWN = 10
+_PEM = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END ")
+_COMMON_NAME = b"\x55\x04\x03"
+_TEXTS = {0x0C: "utf-8", 0x1E: "utf-16-be", 0x1C: "utf-32-be"}
+
+
+class Certificate(t.NamedTuple):
+    """Whose it is, and from when to when it is valid, in seconds since the epoch."""
+
+    subject: str
+    begins: float
+    ends: float
+
+
+def refuse(options: t.Mapping[str, t.Any]) -> None:
+    """A server or a file."""
+    if bool(options["host"]) == bool(options["path"]):
+        raise InputError("host", options["host"], "must be given when path is not", "Give exactly one of the two.")
+    if options["path"]:
+        for name in ("port", "server_name", "starttls", "ca_path"):
+            if options[name] is not None:
+                raise InputError(
+                    name, options[name], "is of no use for a file", "Leave it out, or give host instead of path."
+                )
+    if options["port"] is not None and not 1 <= options["port"] <= 65535:
+        raise InputError("port", options["port"], "is no port", "Give a number from 1 to 65535.")
+
+
+def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
+    """Look at every certificate. One outside its time is critical, and so is what a client would not believe."""
+    if options["path"]:
+        where, chain, problems = options["path"], _from_file(options["path"]), []
+    else:
+        where, chain, problems = _from_server(options, host)
+    return [observation(where, chain, problems if options["validate_certs"] else [], host.now)]
+
+
+def observation(where: str, chain: t.Sequence[Certificate], problems: t.Sequence[str], now: float) -> Observation:
+    """Judge a chain of one certificate or more; `problems` are what a client has against it."""
+    first = min(chain, key=lambda each: each.ends)
+    left = first.ends - now
+    telling = list(problems)
+    if left <= 0:
+        telling.insert(0, f"{first.subject} expired {show_duration(-left)} ago")
+    telling += [
+        f"{each.subject} is valid only in {show_duration(each.begins - now)}" for each in chain if each.begins > now
+    ]
+    whole = f"{where}: {len(chain)} certificates, the first to expire is {first.subject}"
+    summary = f"{where}: {'; '.join(telling)}" if telling else f"{whole} in {show_duration(left)}"
+    details = {"certificates": [{"subject": each.subject, "expires": _iso(each.ends)} for each in chain[:SHOWN]]}
+    return Observation(
+        {"days_remaining": round(left / DAY, 3)}, summary, "critical" if telling else "ok", details=details
+    )
+
+
+def _from_file(path: str) -> list[Certificate]:
+    try:
+        with open(path, "rb") as stream:
+            text = stream.read(FILE_LIMIT)
+    except FileNotFoundError as error:
+        raise TargetDown(f"{path}: {error.strerror}") from error
+    chain = certificates(text)
+    if not chain:
+        raise TargetDown(f"{path} holds no certificate in PEM format")
+    return chain
+
+
+def _from_server(options: t.Mapping[str, t.Any], host: Host) -> tuple[str, list[Certificate], list[str]]:
+    """Where it is, its chain, and what a client has against it."""
+    if options["ca_path"] and not os.access(options["ca_path"], os.R_OK):
+        raise RunbookError(f"ca_path: {options['ca_path']} cannot be read. Name a file of certificates in PEM format.")
+    where, argv = _client(options)
+    # Q ends the connection once TLS is there.
+    done = host.commands.run(argv, timeout=options["timeout"], data="Q\n", check=False)
+    if done.rc == TIMED_OUT:
+        raise TargetDown(f"{where}: no certificate within {options['timeout']:g} s")
+    chain = certificates(done.stdout.encode())
+    if not chain:
+        raise TargetDown(f"{where}: {_why(done.stderr)}")
+    return where, chain, verdict(done.stdout, done.stderr)
+
+
+def _client(options: t.Mapping[str, t.Any]) -> tuple[str, list[str]]:
+    name, starttls = options["host"], options["starttls"]
+    port = options["port"] or (STARTTLS[starttls] if starttls else 443)
+    where = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+    expected = options["server_name"] or name
+    argv = ["openssl", "s_client", "-connect", where, "-showcerts"]
+    if _is_address(expected):
+        argv += ["-verify_ip", expected]
+    else:
+        argv += ["-servername", expected, "-verify_hostname", expected]
+    if starttls:
+        argv += ["-starttls", "postgres" if starttls == "postgresql" else starttls]
+    if options["ca_path"]:
+        argv += ["-CAfile", options["ca_path"]]
+    return where, argv
+
+
+def _is_address(name: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, name)
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
+
+
+def verdict(stdout: str, stderr: str) -> list[str]:
+    """What openssl has against a chain: each problem once, in its words; the one of the last line where it tells no other."""
+    problems = re.findall(r"verify error:num=\d+:(.+)", stderr)
+    match = re.search(r"^\s*Verify return code: (\d+) \((.+)\)", stdout, re.MULTILINE)
+    if match and match[1] != "0":
+        problems.append(match[2])
+    return list(dict.fromkeys(problem.strip() for problem in problems))
+
+
+def _why(stderr: str) -> str:
+    """The last thing that openssl says, without the places in its source."""
+    refused = re.search(r"^connect:errno=(\d+)", stderr, re.MULTILINE)
+    if refused:
+        return os.strerror(int(refused[1]))
+    told = [re.sub(r"^[0-9A-F]+:error:[0-9A-F]*:", "", line.strip()) for line in stderr.splitlines() if line.strip()]
+    kept = [re.sub(r":[^:]*\.c:\d+:.*$", "", line) for line in told if not line.startswith("Connecting to ")]
+    return " / ".join(dict.fromkeys(kept[-2:])) or "openssl shows no certificate"
+
+
+def certificates(text: bytes) -> list[Certificate]:
+    """Every certificate in a text in PEM format, whatever else is in it; RunbookError for one that cannot be read."""
+    found = []
+    for number, match in enumerate(_PEM.finditer(text), 1):
+        try:
+            found.append(decode(binascii.a2b_base64(match[1])))
+        except (ValueError, IndexError) as error:
+            raise RunbookError(f"certificate {number} cannot be read: {error}") from error
+    return found
+
+
+def decode(data: bytes) -> Certificate:
+    """Read subject and validity out of a certificate (RFC 5280, section 4.1) in DER."""
+    body = _inside(_inside(_inside(data)[0][1])[0][1])
+    # The version, [0], is left out in old ones; then serial number, signature, issuer, validity, subject.
+    fields = body[1:] if body[0][0] == 0xA0 else body
+    begins, ends = (_time(tag, value) for tag, value in _inside(fields[3][1])[:2])
+    return Certificate(_subject(fields[4][1]) or "a certificate without name", begins, ends)
+
+
+def _inside(data: bytes) -> list[tuple[int, bytes]]:
+    """The elements of a constructed value as pairs of tag and content; a certificate is one element, which holds three."""
+    elements, at = [], 0
+    while at < len(data):
+        tag, length, start = data[at], data[at + 1], at + 2
+        if length & 0x80:
+            start += length & 0x7F
+            length = int.from_bytes(data[at + 2 : start], "big")
+        at = start + length
+        if at > len(data):
+            raise ValueError("it is cut short")
+        elements.append((tag, data[start:at]))
+    return elements
+
+
+def _time(tag: int, value: bytes) -> float:
+    """UTCTime has two digits for the year: 50 is 1950."""
+    text = value.decode("ascii", "replace")
+    if tag == 0x17:
+        text = ("19" if text[:2] >= "50" else "20") + text
+    match = re.fullmatch(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z", text)
+    if match is None or not 1 <= int(match[2]) <= 12:
+        raise ValueError(f"{text!r} is no time")
+    return float(calendar.timegm(tuple(map(int, match.groups()))))
+
+
+def _subject(name: bytes) -> str:
+    """The common name, else the last part that there is."""
+    text = ""
+    for _set, relative in _inside(name):
+        for _sequence, pair in _inside(relative):
+            (_oid, kind), (tag, value) = _inside(pair)[:2]
+            text = value.decode(_TEXTS.get(tag, "latin-1"), "replace")
+            if kind == _COMMON_NAME:
+                return text
+    return text
+
+
+def _iso(seconds: float) -> str:
+    """Certificates may be valid beyond what the standard library's dates can say."""
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return "never"
