@@ -10,6 +10,8 @@ A family is a module beside this one with
   DEFAULT_BOUNDS  bounds that apply where the user gave none for that metric
   INHERENT        True when the observation alone can be bad (a port that must be open), so that no bound is needed
   observe(options, host) -> list[Observation]
+or, where several checks of the type are best made together,
+  observe_all(list of options, host) -> list[list[Observation]]: called with the checks of one time limit, at least one
 and, where its options need more than their types,
   refuse(options) raises InputError for what cannot be observed, before the first check is made
 and, where its metrics are named by its options or by what it sees,

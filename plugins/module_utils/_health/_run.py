@@ -100,27 +100,30 @@ def observe(checks: t.Sequence[Check], host: Host, limits: Limits) -> list[list[
     Threads are daemons, so that one that hangs (in a name look-up, on a dead network file system) cannot keep the
     module from ending.
     """
-    todo: queue.SimpleQueue[int] = queue.SimpleQueue()
+    todo: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[t.Any, t.Any]] = queue.SimpleQueue()
-    for index in range(len(checks)):
-        todo.put(index)
+    jobs = _jobs(checks)
+    for job in jobs:
+        todo.put(job)
 
     helped = host._replace(aside=lambda call: _aside(done, call))
 
     def work() -> None:
         while True:
             try:
-                index = todo.get_nowait()
+                job = todo.get_nowait()
             except queue.Empty:
                 return
             try:
-                done.put((index, checks[index].family.observe(checks[index].options, helped)))
+                seen: t.Sequence[list[Observation] | Exception] = _seen([checks[index] for index in job], helped)
             except Exception as error:  # noqa: BLE001  one check must not take with it what the others saw
-                done.put((index, error))
+                seen = [error] * len(job)
+            for answer in zip(job, seen):
+                done.put(answer)
 
     # Times are measured beside threads that compute; waiting 5 ms for each of them would count as the server's slowness.
     sys.setswitchinterval(SWITCH_SECONDS)
-    for _number in range(min(limits.workers, len(checks))):
+    for _number in range(min(limits.workers, len(jobs))):
         threading.Thread(target=work, daemon=True).start()
     deadline = time.monotonic() + limits.timeout
     silent = RunbookError(
@@ -129,6 +132,23 @@ def observe(checks: t.Sequence[Check], host: Host, limits: Limits) -> list[list[
     results: list[list[Observation] | RunbookError] = [silent] * len(checks)
     _collect(done, results, deadline)
     return results
+
+
+def _jobs(checks: t.Sequence[Check]) -> list[list[int]]:
+    """The checks by number, those together that their family makes together and that have the same time limit."""
+    jobs: dict[t.Any, list[int]] = {}
+    for index, check in enumerate(checks):
+        together = hasattr(check.family, "observe_all")
+        jobs.setdefault((check.type, check.timeout) if together else index, []).append(index)
+    return list(jobs.values())
+
+
+def _seen(checks: t.Sequence[Check], host: Host) -> list[list[Observation]]:
+    """What the family of `checks` observes for each of them."""
+    family = checks[0].family
+    if hasattr(family, "observe_all"):
+        return family.observe_all([check.options for check in checks], host)
+    return [family.observe(check.options, host) for check in checks]
 
 
 def _collect(

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 import typing as t
 
@@ -67,24 +68,36 @@ def _by_pattern(psutil: t.Any, text: str, host: Host) -> list[t.Any]:
     Ancestors are the connection that carries this module. Children are the client programs of the checks made at the
     same time: psql must not pass for the server that it asks.
     """
+    lines = _command_lines(psutil)
+    matching = host.aside(lambda: _matching(text, lines))
+    if not matching:
+        return []
     this = psutil.Process()
     own = {this.pid, *(each.pid for each in this.parents())}
-    lines = [
-        (process, " ".join(process.info["cmdline"] or ()))
-        for process in psutil.process_iter(["cmdline"])
-        if process.pid not in own
-    ]
-    found = host.aside(lambda: _matching(text, lines))
-    return [process for process in found if not _descends(psutil, process, this.pid)]
+    found = []
+    for pid in matching:
+        # It may have ended meanwhile.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(pid))
+    return [each for each in found if each.pid not in own and not _descends(psutil, each, this.pid)]
 
 
-def _matching(text: str, lines: t.Sequence[tuple[t.Any, str]]) -> list[t.Any]:
+def _command_lines(psutil: t.Any) -> dict[int, str]:
+    """Every process's command line. psutil's own objects would read three files of each process instead of this one."""
+    lines = {}
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as stream:
+            lines[pid] = os.fsdecode(stream.read().rstrip(b"\0").replace(b"\0", b" "))
+    return lines
+
+
+def _matching(text: str, lines: t.Mapping[int, str]) -> list[int]:
     """The processes whose line the expression is in; `TooSlow` when it would take for ever."""
     expression = pattern.compiled(text, "pattern")
     with pattern.Watch(MATCH_SECONDS) as watch:
         watch.begin("pattern", text)
         try:
-            return [process for process, line in lines if expression.search(line)]
+            return [pid for pid, line in lines.items() if expression.search(line)]
         finally:
             watch.end()
 

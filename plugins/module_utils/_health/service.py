@@ -30,12 +30,13 @@ def refuse(options: t.Mapping[str, t.Any]) -> None:
             raise InputError("units", name, "is no unit's name", "Write each unit's whole name, without wildcards.")
 
 
-def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
-    """Ask systemd for all `units` at once."""
-    names = list(dict.fromkeys(options["units"]))
+def observe_all(every: t.Sequence[t.Mapping[str, t.Any]], host: Host) -> list[list[Observation]]:
+    """Ask systemd once for the `units` of all checks."""
+    names = list(dict.fromkeys(name for options in every for name in options["units"]))
     argv = ["systemctl", "show", f"--property={PROPERTIES}", "--", *names]
-    text = host.commands.run(argv, timeout=options["timeout"]).stdout
-    return parse(text, names, time.monotonic())
+    text = host.commands.run(argv, timeout=every[0]["timeout"]).stdout
+    seen = dict(zip(names, parse(text, names, time.monotonic())))
+    return [[seen[name] for name in dict.fromkeys(options["units"])] for options in every]
 
 
 def parse(text: str, names: t.Sequence[str], monotonic: float) -> list[Observation]:
