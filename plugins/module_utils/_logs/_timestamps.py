@@ -12,6 +12,7 @@ before now.
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 import typing as t
@@ -61,7 +62,6 @@ class Reader:
         if explicit is not None and explicit not in FORMATS:
             patterns = {"given": _from_format(explicit, option)}
         self._formats = [(name, re.compile(pattern, re.ASCII)) for name, pattern in patterns.items()]
-        self._memory: tuple[str, float] = ("", 0.0)
         self.format = ""
 
     def read(self, line: str | bytes) -> float | None:
@@ -91,14 +91,8 @@ class Reader:
         fraction = float(f"0.{parts['f']}") if parts.get("f") else 0.0
         if parts.get("s"):
             return float(parts["s"]) + fraction
-        text = match[0]
-        if text[:16] and text == self._memory[0]:
-            return self._memory[1]
         when = self._calendar(parts)
-        if when is None:
-            return None
-        self._memory = (text, when + fraction)
-        return when + fraction
+        return None if when is None else when + fraction
 
     def _calendar(self, parts: t.Mapping[str, str | None]) -> float | None:
         month = int(parts["m"] or 0) if parts.get("m") else _MONTHS.get((parts.get("b") or "").lower(), 0)
@@ -125,7 +119,7 @@ def _seconds(year: int, month: int, day: int, hour: int, minute: int, second: in
     """Seconds since the epoch of a date of the Gregorian calendar; `zone` is the offset east of UTC, None local time."""
     if zone is None:
         try:
-            return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
+            return _hour(year, month, day, hour) + minute * 60 + second
         except (OverflowError, ValueError):
             zone = 0.0
     # Days since 1970-03-01 and the year that begins in March: the leap day is then the year's last (H. Hinnant,
@@ -134,6 +128,12 @@ def _seconds(year: int, month: int, day: int, hour: int, minute: int, second: in
     days = 365 * march_year + march_year // 4 - march_year // 100 + march_year // 400
     days += (153 * march_month + 2) // 5 + day - 1 - 719468
     return days * 86400.0 + hour * 3600 + minute * 60 + second - zone
+
+
+@functools.lru_cache(maxsize=64)
+def _hour(year: int, month: int, day: int, hour: int) -> float:
+    """When an hour of local time begins; kept, for asking the C library costs more than all the rest of a stamp."""
+    return time.mktime((year, month, day, hour, 0, 0, 0, 0, -1))
 
 
 def _offset(text: str) -> float:
