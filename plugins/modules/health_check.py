@@ -60,6 +60,9 @@ notes:
   - B(process) measures C(processes), C(memory_percent), C(cpu_percent), C(open_files), C(age_seconds) of the processes whose
     command line matches the regular expression C(pattern), or of the one in C(pidfile). None at all is V(critical) unless
     C(processes) has bounds of its own.
+  - B(command) runs any program of the Monitoring Plugins as it is, as C(argv). Its exit status is the outcome's, and its performance data
+    are the metrics, in base units under their labels (C(time=12ms) is C(time_seconds)); C(value) is the first of them. Own options
+    C(environment), kept secret, and C(run_as).
   - B(service) measures C(active), C(restarts), C(uptime_seconds) of each of the systemd C(units). One that is not active is
     V(critical) unless C(active) has bounds of its own.
   - B(port) measures C(connect_seconds) to C(host) (default 127.0.0.1) and C(port), which must be C(state) V(open) or V(closed).
@@ -92,6 +95,10 @@ notes:
     with status 0 and is not to be restarted.
   - B(packages) counts C(security_updates) and C(updates) in the host's own package lists, without fetching anything, and tells whether
     a reboot is required (C(reboot_required), 0 or 1). Lists older than a week are a V(warning).
+  - B(migrations) counts the Alembic revisions that a database has not (C(pending)). Own options C(directory) (of alembic.ini),
+    C(command) (default alembic), C(environment), C(run_as). Any is V(critical) unless C(pending) has bounds of its own.
+  - B(environment) counts what is C(missing) of the C(variables) in C(file), or tells whether C(program) is missing or older than
+    C(minimum_version); C(arguments) (default --version) make it tell its version. Any is V(critical) unless C(missing) has bounds of its own.
   - B(backup) measures C(age_seconds) and C(size_bytes) of the newest copy made by M(sre.runbooks.backup) in C(directory), for each of
     C(names) (default all), verified at C(level) V(checksum), V(archive) or V(restored) (default) or better.
 requirements:

@@ -14,14 +14,17 @@ from types import ModuleType
 
 NAMES: tuple[str, ...] = (
     "backup",
+    "command",
     "containers",
     "cpu",
     "directory",
     "disk",
+    "environment",
     "file",
     "http",
     "memory",
     "metrics",
+    "migrations",
     "mysql",
     "packages",
     "port",
@@ -41,6 +44,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._health import backup
 
         return backup
+    if name == "command":
+        from ansible_collections.sre.runbooks.plugins.module_utils._health import command
+
+        return command
     if name == "containers":
         from ansible_collections.sre.runbooks.plugins.module_utils._health import containers
 
@@ -57,6 +64,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._health import disk
 
         return disk
+    if name == "environment":
+        from ansible_collections.sre.runbooks.plugins.module_utils._health import environment
+
+        return environment
     if name == "file":
         from ansible_collections.sre.runbooks.plugins.module_utils._health import file
 
@@ -73,6 +84,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._health import metrics
 
         return metrics
+    if name == "migrations":
+        from ansible_collections.sre.runbooks.plugins.module_utils._health import migrations
+
+        return migrations
     if name == "mysql":
         from ansible_collections.sre.runbooks.plugins.module_utils._health import mysql
 
