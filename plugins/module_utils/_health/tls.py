@@ -71,8 +71,9 @@ def refuse(options: t.Mapping[str, t.Any]) -> None:
 
 def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     """Look at every certificate. One outside its time is critical, and so is what a client would not believe."""
+    problems: list[str] = []
     if options["path"]:
-        where, chain, problems = options["path"], _from_file(options["path"]), []
+        where, chain = options["path"], _from_file(options["path"])
     else:
         where, chain, problems = _from_server(options, host)
     return [observation(where, chain, problems if options["validate_certs"] else [], host.now)]

@@ -181,7 +181,7 @@ def test_starttls_of_postgresql(check, postgresql_server, tmp_path):
     assert round(outcome["metrics"]["days_remaining"]) == 40
 
 
-TALKS = {
+TALKS: dict[str, list[tuple[bytes, bytes | None]]] = {
     "imap": [(b"* OK ready\r\n", None), (b"* CAPABILITY IMAP4rev1 STARTTLS\r\n. OK\r\n", b"CAPABILITY"), (b". OK go\r\n", b"STARTTLS")],
     "pop3": [(b"+OK ready\r\n", None), (b"+OK go\r\n", b"STLS")],
     "ftp": [(b"220 ready\r\n", None), (b"234 go\r\n", b"AUTH TLS")],

@@ -32,7 +32,7 @@ def test_a_type_that_is_none_is_a_key_error():
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"name": "x", "type": "astrology"}, "checks[0] (x).type: 'astrology' is no check type. Use one of backup, cpu, "),
+        ({"name": "x", "type": "astrology"}, "checks[0] (x).type: 'astrology' is no check type. Use one of backup, "),
         ({"name": "x"}, "checks[0] (x).type: None is no check type. Use one of "),
         ({"type": "cpu", "warning": "> 1"}, "checks[0] (no name): missing required arguments: name"),
         ({"name": "x", "type": "port"}, "checks[0] (x): missing required arguments: port"),
