@@ -23,6 +23,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._logs._sources import
 
 _PRINT = 1024
 _STILL_WRITTEN = 60.0
+_NOTHING = -1
 Entry = dict[str, t.Any]
 
 
@@ -65,21 +66,26 @@ def plan(
         start = _moved(file, entries, left, commands)
         # Packed before the last run: what it was packed from was read then, under whatever name.
         old = file.packing and start is None and file.mtime < before
-        starts[file.path] = None if old else start or 0
+        starts[file.path] = None if old or start == _NOTHING else start or 0
     lost = [each["path"] for each in left if each["live"] and each["offset"]]
     return Plan([_part(each, starts[each.path], now, commands) for each in files], lost)
 
 
 def _moved(file: File, entries: t.Sequence[Entry], left: list[Entry], commands: Commands) -> int | None:
-    """Where to go on in a file that has another inode than it had, or is a copy; None when nothing of it was read."""
+    """Where to go on in a file that has another inode than it had, or is a copy; None when nothing of it was read.
+
+    `_NOTHING` is for a copy of a file that is there too, such as the one that copytruncate is about to cut.
+    """
     for entry in [*left, *(each for each in entries if each not in left)]:
         if entry["base"] != file.base or not entry["offset"]:
             continue
         start = _known(file, entry, commands)
-        if start is not None:
-            if entry in left:
-                left.remove(entry)
-            return start
+        if start is None:
+            continue
+        if entry not in left:  # a copy of a file that is there too
+            return _NOTHING
+        left.remove(entry)
+        return start
     return None
 
 
