@@ -53,6 +53,8 @@ notes:
   - B(cpu) measures C(cpu_percent), C(iowait_percent), C(load1_per_cpu), C(load5_per_cpu), C(load15_per_cpu),
     C(pressure_avg300_percent). Own option C(interval) (default 100ms).
   - B(memory) measures C(memory_percent), C(available_bytes), C(swap_percent), C(oom_kills) (since boot).
+  - B(clock) measures C(offset_seconds), without sign, against the NTP server C(server) and C(port) (default 123), or, without one, as
+    chronyd or the kernel has it. A clock that nobody keeps is V(unknown).
   - B(disk) measures C(used_percent), C(free_bytes), C(inodes_percent), C(full_in_seconds) for each of C(paths) (default every
     real file system). C(full_in_seconds) is predicted from the observations of at least four days, 31536000 is a year or more.
   - B(directory) measures C(size_bytes), C(files), C(newest_age_seconds) of everything below the folder C(path) on its file system, or

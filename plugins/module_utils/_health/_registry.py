@@ -14,6 +14,7 @@ from types import ModuleType
 
 NAMES: tuple[str, ...] = (
     "backup",
+    "clock",
     "command",
     "containers",
     "cpu",
@@ -44,6 +45,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._health import backup
 
         return backup
+    if name == "clock":
+        from ansible_collections.sre.runbooks.plugins.module_utils._health import clock
+
+        return clock
     if name == "command":
         from ansible_collections.sre.runbooks.plugins.module_utils._health import command
 

@@ -147,7 +147,8 @@ def _seen(checks: t.Sequence[Check], host: Host) -> list[list[Observation]]:
     """What the family of `checks` observes for each of them."""
     family = checks[0].family
     if hasattr(family, "observe_all"):
-        return family.observe_all([check.options for check in checks], host)
+        together: list[list[Observation]] = family.observe_all([check.options for check in checks], host)
+        return together
     return [family.observe(check.options, host) for check in checks]
 
 

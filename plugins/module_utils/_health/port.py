@@ -13,6 +13,7 @@ import typing as t
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._health._connect import connect
 
 METRICS = ("connect_seconds",)
 OPTIONS: dict[str, t.Any] = {
@@ -32,11 +33,10 @@ def refuse(options: t.Mapping[str, t.Any]) -> None:
 
 def observe(options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
     """Connect once."""
-    address = (options["host"], options["port"])
-    where = f"{address[0]}:{address[1]}"
+    where = f"{options['host']}:{options['port']}"
     started = time.monotonic()
     try:
-        socket.create_connection(address, timeout=options["timeout"]).close()
+        connect(options["host"], options["port"], started + options["timeout"]).close()
     except (OSError, UnicodeError) as error:
         problem = getattr(error, "strerror", None) or error
         if options["state"] == "open":

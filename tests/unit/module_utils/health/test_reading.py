@@ -203,3 +203,46 @@ def test_secrets_are_found_wherever_they_stand():
         {"name": "cache", "type": "redis", "connection": {"password": "geheim-4"}},
     ]
     assert {"Bearer geheim-1", "geheim-2", "geheim-3", "geheim-4"} <= _check.read(entries)[1]
+
+
+def test_metrics_named_by_options_and_metrics_that_nobody_knows_yet():
+    """The first sample of a page is its main metric; a plugin's figures may have any name that a metric can have."""
+    page = {"name": "x", "type": "metrics", "url": "http://x/", "samples": {"load": "node_load1", "b": "b"}}
+    assert bounds({**page, "warning": "> 8"}) == {"load": {"warning": ["> 8"]}}
+    assert bounds({**page, "samples": {}, "warning": "> 8"}) == {"response_seconds": {"warning": ["> 8"]}}
+    with pytest.raises(RunbookError, match=r"'c' is no metric of this check\. Use one of load, b, response_seconds\."):
+        _check.read([{**page, "metrics": {"c": {"warning": "> 1"}}}])
+    plugin = {
+        "name": "x",
+        "type": "command",
+        "argv": ["true"],
+        "critical": "> 1",
+        "metrics": {"load1": {"warning": "> 2"}},
+    }
+    assert bounds(plugin) == {"value": {"critical": ["> 1"]}, "load1": {"warning": ["> 2"]}}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"type": "metrics", "url": "http://x/", "samples": {"a": "node_load1{"}}, "samples.a: 'node_load1{' is no selector."),
+        ({"type": "metrics", "url": "http://x/", "samples": {"a": 'b{c=~"d"}'}}, "samples.a: 'b{c=~\"d\"}' is no selector."),
+        ({"type": "metrics", "url": "http://x/", "samples": {"a b": "c"}}, "samples: 'a b' is no name for a metric."),
+        ({"type": "metrics", "url": "http://x/", "samples": {"response_seconds": "c"}}, "samples: 'response_seconds' is no name"),
+        ({"type": "prometheus", "url": "http://x/", "query": "up"}, ": 'prometheus' has no bound, so that it would pass for ever."),
+        ({"type": "prometheus", "url": "http://x/?a", "query": "up"}, "url: 'http://x/?a' is no address of a Prometheus server."),
+        ({"type": "prometheus", "url": "http://x/", "query": " "}, "query: ' ' asks nothing. Write an expression of PromQL."),
+        ({"type": "directory", "path": "/x"}, ": 'directory' has no bound, so that it would pass for ever."),
+        ({"type": "directory", "path": "/x", "patterns": []}, "patterns: [] matches no file."),
+        ({"type": "directory", "path": "/x", "patterns": ["a/*.log"]}, "patterns: 'a/*.log' is no pattern of a file's name."),
+        ({"type": "clock", "port": 0}, "port: 0 is no port."),
+        ({"type": "clock"}, ": 'clock' has no bound, so that it would pass for ever."),
+        ({"type": "http", "url": "http://x:99999/"}, "url: 'http://x:99999/' is no HTTP address: Port out of range"),
+        ({"type": "http", "url": "http:///x"}, "url: 'http:///x' names no host."),
+        ({"type": "http", "url": "http://x/", "method": "GET /"}, "method: 'GET /' is no method of HTTP."),
+    ],
+)  # fmt: skip
+def test_what_else_cannot_be_used_is_refused(entry, message):
+    with pytest.raises(RunbookError) as caught:
+        _check.read([{"name": "x", **entry}])
+    assert str(caught.value).removeprefix("checks[0] (x)").removeprefix(".").startswith(message)

@@ -124,6 +124,43 @@ def test_limits_that_would_check_nothing_are_refused(workers, timeout, message):
         _run.limits(workers, timeout)
 
 
+def test_a_check_may_ask_the_main_thread_and_gets_its_answer_or_error(tmp_path):
+    """What only the main thread can interrupt, such as a user's regular expression, is done there."""
+    threads = []
+
+    def see(host, fail):
+        def work():
+            threads.append(threading.current_thread())
+            if fail:
+                raise RunbookError("too slow")
+            return 7
+
+        return [Observation({"number": host.aside(work)}, "x")]
+
+    def asking(name, fail):
+        family = types.SimpleNamespace(observe=lambda _options, host: see(host, fail))
+        return Check(name, "kind", family, {}, {}, 5.0)
+
+    good, bad = run([asking("good", False), asking("bad", True)], tmp_path)["outcomes"]
+    assert (good["metrics"], good["status"]) == ({"number": 7}, "ok")
+    assert (bad["summary"], bad["status"]) == ("too slow", "unknown")
+    assert threads == [threading.current_thread()] * 2
+
+
+def test_a_check_that_asks_when_all_is_over_disturbs_nobody(tmp_path):
+    asked = threading.Event()
+
+    def observe(_options, host):
+        time.sleep(0.3)
+        asked.set()
+        return host.aside(list)
+
+    late = Check("late", "kind", types.SimpleNamespace(observe=observe), {}, {}, 5.0)
+    (outcome,) = run([late], tmp_path, limits=_run.Limits(workers=1, timeout=0.1))["outcomes"]
+    assert outcome["status"] == "unknown"
+    assert asked.wait(10)
+
+
 # --- Judged ----------------------------------------------------------------------------------------------------------
 
 
@@ -169,6 +206,19 @@ def test_one_check_may_see_several_things(tmp_path):
         ("kind:/var", "critical"),
     ]
     assert {each["stage"] for each in result["outcomes"]} == {"health"}
+
+
+def test_bounds_hold_for_the_observation_that_is_about_their_metric(tmp_path):
+    """A metric that another observation of the same check tells is not missing in this one."""
+    see = check_returning(
+        [
+            Observation({"a": 1}, "one", about={"a"}),
+            Observation({"b": 9}, "two", target="two", about={"b"}),
+            Observation({}, "three", target="three", about={"b"}),
+        ]
+    )
+    outcomes = run([check(see, a={"warning": "> 5"}, b={"critical": "> 5"})], tmp_path)["outcomes"]
+    assert [each["status"] for each in outcomes] == ["ok", "critical", "unknown"]
 
 
 # --- for: kept in the state folder -----------------------------------------------------------------------------------
