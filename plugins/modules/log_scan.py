@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: log_scan
 short_description: Count, measure and judge what stands in the logs of a host, in one pass
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - sre.runbooks contributors (@sre-runbooks)
 description:
@@ -183,7 +183,7 @@ options:
             percent then, as C(p95_seconds).
         type: str
       warning:
-        description: Bounds by statistic, such as C({p95: "> 2"}).
+        description: A dictionary from statistics, such as C(p95), to their bounds, such as V(> 2).
         type: dict
       critical:
         description: As O(measures[].warning).

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 REPORTS = Path(__file__).resolve().parents[3] / ".work/lab/molecule/reports"
-STAGES = {"health", "log_cleanup", "backup"}
+STAGES = {"health", "log_scan", "log_cleanup", "backup"}
 
 # What prepare.yml broke, as (host, stage, subject, status).
 BROKEN = [
