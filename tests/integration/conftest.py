@@ -10,6 +10,7 @@ A missing program fails the test with the name of the package; nothing is skippe
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pwd
 import secrets
@@ -150,6 +151,27 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
         # fsync is off because this cluster never outlives its session.
         argv += ["-c", f"unix_socket_directories={folder}", "-c", "fsync=off", "-c", "max_connections=100"]
         ready = [str(bindir / "pg_isready"), "-q", "-h", str(folder), "-p", str(port)]
+        with _Running(argv, log, signal.SIGINT, account, lambda: _succeeds(ready)):
+            yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_standby(postgresql_server: PostgresqlServer) -> Iterator[PostgresqlServer]:
+    """A hot standby that streams from `postgresql_server`; it has the same user and password."""
+    account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
+    primary = postgresql_server
+    with _Folder("sre-runbooks-standby-", account) as folder:
+        data, log = folder / "data", folder / "server.log"
+        copy = [str(primary.bindir / "pg_basebackup"), f"--pgdata={data}", "--write-recovery-conf", "--checkpoint=fast"]
+        copy += ["--no-sync", f"--host={primary.socket_dir}", f"--port={primary.port}", f"--username={primary.user}"]
+        made = subprocess.run(copy, text=True, capture_output=True, check=False, cwd=folder, **_identity(account))
+        if made.returncode != 0:
+            pytest.fail(f"pg_basebackup failed: {made.stderr}{made.stdout}")
+        server = dataclasses.replace(primary, port=free_port(), socket_dir=folder, log=log)
+        argv = [str(primary.bindir / "postgres"), "-D", str(data), "-p", str(server.port), "-c", "fsync=off"]
+        argv += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
+        argv += ["-c", "wal_receiver_status_interval=1s", "-c", "wal_retrieve_retry_interval=500ms"]
+        ready = [str(primary.bindir / "pg_isready"), "-q", "-h", str(folder), "-p", str(server.port)]
         with _Running(argv, log, signal.SIGINT, account, lambda: _succeeds(ready)):
             yield server
 

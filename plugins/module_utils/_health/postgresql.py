@@ -25,6 +25,8 @@ OPTIONS: dict[str, t.Any] = {
 DEFAULT_BOUNDS: dict[str, t.Any] = {}
 INHERENT = True
 # Of other users' sessions a role without pg_read_all_stats sees the database alone: what cannot be seen is null, not 0.
+# A standby has caught up when all that it received is replayed and it still receives: cut off from its primary, it only
+# looks so. A primary has no lag on record (null) of a standby that has long caught up.
 # Transaction ids are 31 bits wide (PostgreSQL documentation, "Preventing Transaction ID Wraparound Failures").
 QUERY = """
 SELECT json_build_object(
@@ -38,14 +40,16 @@ SELECT json_build_object(
     (SELECT coalesce(extract(epoch FROM max(now() - state_change)), 0)
     FROM pg_stat_activity WHERE state LIKE 'idle in transaction%') END,
   'replication_lag_seconds', CASE WHEN pg_is_in_recovery()
-    THEN CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
-      ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END
-    ELSE (SELECT extract(epoch FROM max(replay_lag)) FROM pg_stat_replication) END,
+    THEN CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0
+      ELSE extract(epoch FROM clock_timestamp() - coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time())) END
+    ELSE (SELECT max(coalesce(extract(epoch FROM replay_lag), CASE WHEN replay_lsn >= pg_current_wal_lsn() THEN 0 END))
+      FROM pg_stat_replication) END,
   'cache_hit_percent', (SELECT round(100.0 * blks_hit / nullif(blks_hit + blks_read, 0), 2)
     FROM pg_stat_database WHERE datname = current_database()),
   'dead_tuples_percent', (SELECT round(100.0 * sum(n_dead_tup) / nullif(sum(n_live_tup + n_dead_tup), 0), 2)
     FROM pg_stat_user_tables),
   'size_bytes', pg_database_size(current_database()),
+  'role', CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END,
   'version', current_setting('server_version'))
 """
 
@@ -60,11 +64,11 @@ def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
         raise TargetDown(f"database {connection['database']}: {error}") from error
     elapsed = time.monotonic() - started
     answer = json.loads(text)
-    version = answer.pop("version")
+    version, role = answer.pop("version"), answer.pop("role")
     metrics = {"response_seconds": round(elapsed, 6)}
     metrics.update({name: float(value) for name, value in answer.items() if value is not None})
     summary = (
         f"PostgreSQL {version} answered in {show_duration(elapsed)}, "
         f"{metrics['connections_percent']:.0f} % of connections used, {show_size(metrics['size_bytes'])}"
     )
-    return [Observation(metrics, summary, details={"version": version})]
+    return [Observation(metrics, summary, details={"version": version, "role": role})]

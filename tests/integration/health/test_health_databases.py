@@ -10,10 +10,12 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 
 import psycopg
 import pytest
@@ -313,6 +315,104 @@ def test_without_psql_postgresql_is_unknown_by_package(check, tcp, monkeypatch, 
     assert outcome["summary"].startswith("psql is not installed on this host. Install the package postgresql-client ")
 
 
+def eventually(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_postgresql_dead_tuples_wait_for_vacuum(check, tcp, postgresql_server):
+    run_sql = lambda text: postgresql_server.psql(text, tcp["database"])  # noqa: E731
+    run_sql("CREATE TABLE t WITH (autovacuum_enabled = off) AS SELECT generate_series(1, 1000) AS n")
+    run_sql("DELETE FROM t WHERE n <= 400")
+    bound = {"dead_tuples_percent": {"warning": "> 30"}}
+    eventually(lambda: check("postgresql", connection=tcp, timeout="60s")["metrics"].get("dead_tuples_percent") == 40)
+    assert check("postgresql", connection=tcp, timeout="60s", metrics=bound)["status"] == "warning"
+    run_sql("VACUUM t")
+    eventually(lambda: check("postgresql", connection=tcp, timeout="60s", metrics=bound)["status"] == "ok")
+
+
+def test_postgresql_transaction_ids_that_are_used_up(check, tcp, postgresql_server):
+    """What the server itself says of the oldest database, of 2^31."""
+    oldest = int(postgresql_server.psql("SELECT max(age(datfrozenxid)) FROM pg_database"))
+    outcome = check("postgresql", connection=tcp, timeout="60s", metrics={"xid_age_percent": {"warning": "> -1"}})
+    assert outcome["status"] == "warning"
+    assert outcome["metrics"]["xid_age_percent"] == pytest.approx(100 * oldest / 2**31, abs=0.01)
+
+
+def test_postgresql_cache_hits_are_those_of_its_statistics(check, tcp, postgresql_server):
+    postgresql_server.psql("CREATE TABLE t AS SELECT generate_series(1, 50000) AS n", tcp["database"])
+    postgresql_server.psql("SELECT pg_stat_reset()", tcp["database"])
+    for _number in range(3):
+        postgresql_server.psql("SELECT sum(n) FROM t", tcp["database"])
+    figures = (
+        "SELECT 100.0 * blks_hit / (blks_hit + blks_read) FROM pg_stat_database WHERE datname = current_database()"
+    )
+    eventually(lambda: postgresql_server.psql(figures, tcp["database"]))
+    outcome = check("postgresql", connection=tcp, timeout="60s", metrics={"cache_hit_percent": {"warning": "< 101"}})
+    assert outcome["status"] == "warning"
+    assert outcome["metrics"]["cache_hit_percent"] == pytest.approx(
+        float(postgresql_server.psql(figures, tcp["database"])), abs=5
+    )
+
+
+# --- postgresql: a streaming standby ---------------------------------------------------------------------------------
+
+LAG = {"replication_lag_seconds": {"warning": "> 1s"}}
+
+
+@pytest.fixture
+def pair(check, postgresql_server, postgresql_standby):
+    """Check the primary or the standby; after the test the standby has caught up again."""
+
+    def go(server):
+        connection = {"host": server.host, "port": server.port, "user": server.user, "password": server.password}
+        return check("postgresql", connection=connection, timeout="60s", metrics=LAG)
+
+    way = postgresql_standby.psql("SELECT quote_literal(setting) FROM pg_settings WHERE name = 'primary_conninfo'")
+    yield go
+    postgresql_standby.psql(f"ALTER SYSTEM SET primary_conninfo = {way}")
+    postgresql_standby.psql("SELECT pg_reload_conf(), pg_wal_replay_resume()")
+    eventually(lambda: go(postgresql_standby)["metrics"].get("replication_lag_seconds") == 0)
+
+
+def lag(outcome):
+    return outcome["metrics"].get("replication_lag_seconds", -1)
+
+
+def test_a_standby_that_keeps_up(pair, postgresql_server, postgresql_standby):
+    eventually(lambda: 0 <= lag(pair(postgresql_standby)) < 1)
+    outcome = pair(postgresql_standby)
+    assert (outcome["status"], outcome["details"]["role"]) == ("ok", "standby")
+    # and stays known when the primary has long had nothing to send
+    eventually(lambda: 0 <= lag(pair(postgresql_server)) < 1)
+    eventually(lambda: postgresql_server.psql("SELECT replay_lag IS NULL FROM pg_stat_replication") == "t")
+    outcome = pair(postgresql_server)
+    assert (outcome["status"], outcome["details"]["role"], lag(outcome)) == ("ok", "primary", 0)
+
+
+def test_a_standby_that_lags_behind_is_seen_from_both_sides(
+    pair, postgresql_server, postgresql_standby, postgresql_database
+):
+    postgresql_standby.psql("SELECT pg_wal_replay_pause()")
+    postgresql_server.psql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n", postgresql_database)
+    eventually(lambda: pair(postgresql_standby)["status"] == "warning")
+    assert 1 < lag(pair(postgresql_standby)) < 120
+    eventually(lambda: pair(postgresql_server)["status"] == "warning")
+
+
+def test_a_standby_that_is_cut_off_only_looks_as_if_it_kept_up(
+    pair, postgresql_server, postgresql_standby, postgresql_database
+):
+    postgresql_server.psql("CREATE TABLE t (n INT)", postgresql_database)
+    eventually(lambda: lag(pair(postgresql_standby)) == 0)
+    postgresql_standby.psql("ALTER SYSTEM SET primary_conninfo = ''")
+    postgresql_standby.psql("SELECT pg_reload_conf()")
+    eventually(lambda: pair(postgresql_standby)["status"] == "warning")
+    assert lag(pair(postgresql_standby)) > 1
+
+
 # --- redis -----------------------------------------------------------------------------------------------------------
 
 
@@ -336,6 +436,37 @@ def test_redis_answers(check, cache, redis_server):
     assert metrics["last_save_age_seconds"] >= 0
     assert outcome["details"]["role"] == "master"
     assert outcome["details"]["version"] in outcome["summary"]
+
+
+def test_redis_figures_are_those_of_the_server(check, cache, redis_server):
+    """H6: each figure against what the server itself says, with keys that hit and miss, clients and a snapshot."""
+    redis_server.command("CONFIG", "RESETSTAT")
+    redis_server.command("SET", "key", "value")
+    for key in ("key", "key", "key", "none"):
+        redis_server.command("GET", key)
+    clients = [socket.create_connection((redis_server.host, redis_server.port)) for _number in range(20)]
+    limit = int(redis_server.command("CONFIG", "GET", "maxclients").split()[1])
+    redis_server.command("CONFIG", "SET", "maxclients", "100")
+    redis_server.command("SAVE")
+    saved = int(redis_server.command("LASTSAVE"))
+    bounds = {"hit_percent": {"warning": "< 80"}, "clients_percent": {"critical": "> 20"}}
+    try:
+        outcome = check("redis", connection=cache, timeout="60s", metrics=bounds)
+    finally:
+        redis_server.command("CONFIG", "SET", "maxclients", str(limit))
+        for client in clients:
+            client.close()
+    assert outcome["status"] == "critical"
+    assert outcome["metrics"]["hit_percent"] == 75
+    assert 21 <= outcome["metrics"]["clients_percent"] <= 25
+    assert outcome["metrics"]["last_save_age_seconds"] == pytest.approx(time.time() - saved, abs=10)
+
+
+def test_a_snapshot_that_is_too_old(check, cache, redis_server):
+    redis_server.command("SAVE")
+    time.sleep(1.1)
+    bound = {"last_save_age_seconds": {"warning": "> 1s"}}
+    assert check("redis", connection=cache, timeout="60s", metrics=bound)["status"] == "warning"
 
 
 def test_redis_over_its_socket(check, redis_server):
@@ -396,8 +527,9 @@ while True:
             text = path.read_bytes()
         except OSError:
             continue
-        if b"psql" in text:
-            print("psql seen", flush=True)
+        for name in (b"psql", b"mariadb"):
+            if name in text:
+                print(name.decode(), "seen", flush=True)
         if b"geheim-in-no-command-line" in text.replace(bytes([0]), b" ") and b"pathlib" not in text:
             print("PASSWORD SEEN", flush=True)
 """
@@ -411,10 +543,12 @@ def test_passwords_are_in_no_command_line(run, hanging):
         result = run(
             {"name": "x", "type": "postgresql", "connection": connection, "timeout": "2s"},
             {"name": "x", "type": "redis", "connection": connection, "timeout": "2s"},
+            {"name": "x", "type": "mysql", "connection": connection, "timeout": "2s"},
         )
     finally:
         looker.kill()
         output, _errors = looker.communicate()
     assert "psql seen" in output
+    assert "mariadb seen" in output
     assert "PASSWORD SEEN" not in output
     assert password not in json.dumps(result)
