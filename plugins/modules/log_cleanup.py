@@ -190,8 +190,10 @@ POLICY: dict[str, t.Any] = {
     "recurse": {"type": "bool", "default": False},
     "older_than": {"type": "str"},
     "larger_than": {"type": "str"},
+    "max_total": {"type": "str"},
     "keep_newest": {"type": "int"},
-    "action": {"type": "str", "choices": ["delete", "compress"], "required": True},
+    "action": {"type": "str", "choices": ["delete", "compress", "archive", "truncate"], "required": True},
+    "archive_dir": {"type": "path"},
     "compression": {"type": "str", "choices": ["zstd", "gzip"], "default": "zstd"},
 }
 LIMITS: dict[str, t.Any] = {

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import collections
 import heapq
-import itertools
 import os
 import typing as t
 from array import array
 
+from ansible_collections.sre.runbooks.plugins.module_utils._logs.caps import Sizes
+
 if t.TYPE_CHECKING:
+    from ansible_collections.sre.runbooks.plugins.module_utils._logs.caps import Cap
     from ansible_collections.sre.runbooks.plugins.module_utils._logs.policy import Limits, Policy
 
 COMPRESSED = (".7z", ".br", ".bz2", ".gz", ".lz4", ".lzma", ".tbz2", ".tgz", ".txz", ".xz", ".zip", ".zst")
 BLOCK = 4096  # files
-CAPACITY = 20 << 20  # bytes; what does not fit is planned in a further round
+CAPACITY = 22 << 20  # bytes; what does not fit is planned in a further round
 EXAMPLES = 10
 
 HARD_LINK = "has other hard links"
@@ -39,7 +41,11 @@ class Stat(t.Protocol):
     @property
     def st_size(self) -> int: ...
     @property
+    def st_blocks(self) -> int: ...
+    @property
     def st_mtime_ns(self) -> int: ...
+    @property
+    def st_ctime_ns(self) -> int: ...
 
 
 class Folder(t.NamedTuple):
@@ -51,20 +57,30 @@ class Folder(t.NamedTuple):
 
 
 class Block(t.NamedTuple):
-    """Up to `BLOCK` files of one folder that one policy chose; 24 bytes and the name for each."""
+    """Up to `BLOCK` files of one folder that one policy chose; 16 bytes and the name for each.
+
+    Inode and time of change tell a file from any other and from itself after a change: whoever may write to the file can
+    set its time of modification back, its time of change nobody can.
+    """
 
     rank: int
     folder: Folder
     device: int
     names: bytes
     inodes: array[int]
-    mtimes_ns: array[int]
-    sizes: array[int]
+    ctimes_ns: array[int]
 
-    def files(self) -> t.Iterator[tuple[str, tuple[int, int, int, int]]]:
-        """Name of each file, and its inode, time of modification (ns), size and device."""
-        known = zip(self.inodes, self.mtimes_ns, self.sizes, itertools.repeat(self.device))
-        return zip(os.fsdecode(self.names).split("/"), known)
+    def files(self) -> t.Iterator[tuple[str, int, int]]:
+        """Name of each file, its inode and its time of change (ns)."""
+        return zip(os.fsdecode(self.names).split("/"), self.inodes, self.ctimes_ns)
+
+
+class _Pending(t.NamedTuple):
+    """What will be a block: names, inodes, times of change."""
+
+    names: list[str]
+    inodes: array[int]
+    ctimes_ns: array[int]
 
 
 class Tally:
@@ -93,9 +109,10 @@ class Plan:
         self.leftovers: list[tuple[Folder, str]] = []
         self.files = 0  # that match any policy
         self.truncated = False
+        self.before_ns: t.Sequence[int | None] = [None] * len(policies)  # what is older is old enough
         self._room = capacity
         self._folder = Folder("", 0, 0)
-        self._pending: dict[tuple[int, int], list[tuple[str, Stat]]] = {}
+        self._pending: dict[tuple[int, int], _Pending] = {}
 
     def enter(self, folder: Folder) -> None:
         """From now on names are names in `folder`."""
@@ -112,23 +129,21 @@ class Plan:
         if self._room <= 0:
             self.truncated = True
             return
-        pending = self._pending.setdefault((rank, stat.st_dev), [])
-        pending.append((name, stat))
-        if len(pending) >= BLOCK:
+        pending = self._pending.get((rank, stat.st_dev))
+        if pending is None:
+            pending = self._pending[rank, stat.st_dev] = _Pending([], array("Q"), array("q"))
+        pending.names.append(name)
+        pending.inodes.append(stat.st_ino)
+        pending.ctimes_ns.append(stat.st_ctime_ns)
+        if len(pending.names) >= BLOCK:
             self.flush()
 
     def flush(self) -> None:
         """Pack what was chosen since the last call."""
-        for (rank, device), chosen in self._pending.items():
-            names = os.fsencode("/".join([name for name, _stat in chosen]))
-            block = Block(
-                rank, self._folder, device, names,
-                array("Q", [stat.st_ino for _name, stat in chosen]),
-                array("q", [stat.st_mtime_ns for _name, stat in chosen]),
-                array("q", [stat.st_size for _name, stat in chosen]),
-            )  # fmt: skip
-            self.blocks.append(block)
-            self._room -= len(names) + 24 * len(chosen) + 500
+        for (rank, device), pending in self._pending.items():
+            names = os.fsencode("/".join(pending.names))
+            self.blocks.append(Block(rank, self._folder, device, names, pending.inodes, pending.ctimes_ns))
+            self._room -= len(names) + 16 * len(pending.names) + 500
         self._pending.clear()
 
     @property
@@ -145,16 +160,34 @@ class Plan:
 class Chooser:
     """Offers each file of a folder to the policies in their order; the first that wants it gets it."""
 
-    def __init__(self, plan: Plan, now: float, writing: t.AbstractSet[tuple[int, int]]) -> None:
-        """`now` is in seconds since the epoch; `writing` holds (device, inode) of what processes write to."""
+    def __init__(
+        self,
+        plan: Plan,
+        now: float,
+        writing: t.AbstractSet[tuple[int, int]],
+        caps: t.Mapping[int, Cap | None] | None = None,
+    ) -> None:
+        """`now` is in seconds since the epoch; `writing` holds (device, inode) of what processes write to.
+
+        `caps` says by policy where its `max_total` cuts. Without them the files that a cap is about are counted in
+        `sizes` and left alone.
+        """
         self._plan = plan
         self._policies = plan.policies
-        self._before_ns = [
+        self.before_ns = [
             None if each.older_than is None else int((now - each.older_than) * 1e9) for each in plan.policies
         ]
         self._writing = writing
         self._written_inodes = {inode for _device, inode in writing}
+        self._caps = caps
+        plan.before_ns = self.before_ns
+        self.sizes = {rank: Sizes() for rank, each in enumerate(plan.policies) if each.max_total is not None}
         self._newest: dict[int, list[tuple[int, str, Stat, t.Sequence[int]]]] = {}
+
+    def plain(self, rank: int) -> bool:
+        """Whether a policy leaves every file alone that is not old enough, whatever else there is."""
+        policy = self._policies[rank]
+        return policy.older_than is not None and not policy.keep_newest and policy.max_total is None
 
     def offer(self, name: str, stat: Stat, ranks: t.Sequence[int]) -> None:
         """Offer a regular file to the policies `ranks` that match its name."""
@@ -187,24 +220,42 @@ class Chooser:
                 tally = self._plan.tallies[rank]
                 tally.files += 1
                 tally.bytes += stat.st_size
+                if rank in self.sizes:
+                    self._over(rank, stat)  # it stays, yet takes its part of the room
                 self.offer(name, stat, rest)
 
     def _wants(self, rank: int, name: str, stat: Stat) -> bool:
-        policy, tally, before_ns = self._policies[rank], self._plan.tallies[rank], self._before_ns[rank]
+        policy, tally = self._policies[rank], self._plan.tallies[rank]
         tally.files += 1
         tally.bytes += stat.st_size
-        if before_ns is not None and stat.st_mtime_ns > before_ns:
-            return False
-        if policy.larger_than is not None and stat.st_size <= policy.larger_than:
+        if not self._meant(rank, stat) and not (policy.max_total is not None and self._over(rank, stat)):
             return False
         reason = self._unsafe(policy, name, stat)
         if reason:
             tally.skipped[reason] += 1
         return not reason
 
+    def _meant(self, rank: int, stat: Stat) -> bool:
+        """Whether age and size are those that the policy asks for; a policy with a cap alone asks for none."""
+        policy, before_ns = self._policies[rank], self.before_ns[rank]
+        if before_ns is not None and stat.st_mtime_ns > before_ns:
+            return False
+        if policy.larger_than is not None:
+            return held(policy, stat) > policy.larger_than
+        return before_ns is not None or policy.max_total is None
+
+    def _over(self, rank: int, stat: Stat) -> bool:
+        if self._caps is None:
+            self.sizes[rank].add(stat.st_mtime_ns, stat.st_size)
+            return False
+        cap = self._caps[rank]
+        return cap is not None and cap.passed(stat.st_mtime_ns, stat.st_size)
+
     def _unsafe(self, policy: Policy, name: str, stat: Stat) -> str:
         if stat.st_nlink != 1:
             return HARD_LINK
+        if policy.action == "truncate":
+            return "" if stat.st_size else EMPTY
         if stat.st_ino in self._written_inodes and (stat.st_dev, stat.st_ino) in self._writing:
             return OPEN
         if policy.action == "compress":
@@ -213,6 +264,23 @@ class Chooser:
             if not stat.st_size:
                 return EMPTY
         return ""
+
+
+def still_meant(policy: Policy, before_ns: int | None, stat: Stat) -> bool:
+    """Whether age and size, where the policy asks for them, still are what it asks for."""
+    if before_ns is None and policy.larger_than is None:
+        return False
+    old = before_ns is None or stat.st_mtime_ns <= before_ns
+    return old and (policy.larger_than is None or held(policy, stat) > policy.larger_than)
+
+
+def held(policy: Policy, stat: Stat) -> int:
+    """The size that `larger_than` is about, in bytes.
+
+    A file that was truncated below a writer without O_APPEND has its old size and a hole where the lines were: emptying
+    it again would gain nothing.
+    """
+    return min(stat.st_size, stat.st_blocks * 512) if policy.action == "truncate" else stat.st_size
 
 
 def passed_limits(plan: Plan, limits: Limits) -> list[str]:

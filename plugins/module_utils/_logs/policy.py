@@ -23,12 +23,15 @@ TOO_WIDE = (
     "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/usr/local", "/var", "/var/cache", "/var/lib", "/var/spool",
 )  # fmt: skip
 EXCEPTION = "/usr/local"
+_WILD = re.compile(r"[*?[]")
+
+BOUNDS = ("older_than", "larger_than", "keep_newest", "max_total")
 
 Matcher = t.Callable[[str], object]
 
 
 class Policy(t.NamedTuple):
-    """One policy. `older_than` is in seconds, `larger_than` in bytes; None means that it does not matter."""
+    """One policy. `older_than` is in seconds, `larger_than` and `max_total` in bytes; None means that it does not matter."""
 
     name: str
     paths: tuple[str, ...]
@@ -37,9 +40,11 @@ class Policy(t.NamedTuple):
     recurse: bool
     older_than: float | None
     larger_than: int | None
+    max_total: int | None
     keep_newest: int
     action: str
     compression: str
+    archive_dir: str | None
 
 
 class Limits(t.NamedTuple):
@@ -78,27 +83,45 @@ def _policy(spec: t.Mapping[str, t.Any]) -> Policy:
     option = f"policies[{name}]"
     if not spec["paths"]:
         raise InputError(f"{option}.paths", [], "names no folder", "Name at least one folder.")
-    older, larger, newest = spec.get("older_than"), spec.get("larger_than"), spec.get("keep_newest")
-    if older is None and larger is None and newest is None:
+    older, larger, newest, total = (spec.get(each) for each in BOUNDS)
+    if older is None and larger is None and newest is None and total is None:
         raise InputError(
-            option, spec["action"], "would take every file that matches",
-            "Bound it by at least one of older_than, larger_than and keep_newest.",
+            option, spec["action"], "would take every file that matches", f"Bound it by at least one of {', '.join(BOUNDS)}."
         )  # fmt: skip
     if newest is not None and newest < 0:
         raise InputError(f"{option}.keep_newest", newest, "is negative", "Give the number of files to keep.")
     exclude = spec.get("exclude") or []
+    paths = tuple(dict.fromkeys(_folder(path, f"{option}.paths") for path in spec["paths"]))
     return Policy(
         name=name,
-        paths=tuple(dict.fromkeys(_folder(path, f"{option}.paths") for path in spec["paths"])),
+        paths=paths,
         matches=_matcher(spec["patterns"], f"{option}.patterns"),
         excludes=_matcher(exclude, f"{option}.exclude") if exclude else None,
         recurse=bool(spec["recurse"]),
         older_than=None if older is None else units.duration(older, f"{option}.older_than"),
         larger_than=None if larger is None else units.size(larger, f"{option}.larger_than"),
+        max_total=None if total is None else units.size(total, f"{option}.max_total"),
         keep_newest=newest or 0,
         action=spec["action"],
         compression=spec["compression"],
+        archive_dir=_archive_dir(spec, paths, f"{option}.archive_dir"),
     )
+
+
+def _archive_dir(spec: t.Mapping[str, t.Any], paths: t.Sequence[str], option: str) -> str | None:
+    """Where files are moved to; refuses a folder that the policy itself would empty."""
+    given = spec.get("archive_dir")
+    if spec["action"] != "archive":
+        if given is not None:
+            raise InputError(option, given, f"does not go with action: {spec['action']}", "Leave it out, or archive.")
+        return None
+    if given is None:
+        raise InputError(option, None, "is missing", "Name the folder that the files are moved to.")
+    clean = _folder(given, option)
+    for path in paths:
+        if clean == path or (spec["recurse"] and clean.startswith(f"{path}/")):
+            raise InputError(option, given, "is a folder that this policy empties", f"Name one outside {path}.")
+    return clean
 
 
 def _folder(path: str, option: str) -> str:
@@ -131,4 +154,7 @@ def _matcher(patterns: t.Sequence[str], option: str) -> Matcher:
                 option, pattern, "is no file name pattern",
                 "Folders belong into paths (and recurse); patterns are matched with file names alone.",
             )  # fmt: skip
+    suffixes = tuple(pattern[1:] for pattern in patterns)
+    if all(pattern.startswith("*") and not _WILD.search(pattern, 1) for pattern in patterns):
+        return lambda name: name.endswith(suffixes)  # a fraction of an expression's time, and the usual case
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns)).match

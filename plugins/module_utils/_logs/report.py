@@ -20,7 +20,12 @@ if t.TYPE_CHECKING:
 
 STAGE = "log_cleanup"
 NAMES = 100  # in a difference
-_DONE = {"delete": "deleted", "compress": "compressed"}
+_DONE = {"delete": "deleted", "compress": "compressed", "archive": "archived", "truncate": "emptied"}
+_REMAIN = ("truncate",)  # actions after which the files are still there
+
+_HOLES = (
+    "have a writer without O_APPEND: a hole takes the place of its old lines; let the service open its log to append"
+)
 
 
 def show(name: str) -> str:
@@ -36,14 +41,15 @@ def tell(
     refused = bool(refusal) and tally.chosen_files > 0
     if done is None or refused or missing:
         files, size = (0, 0) if refused or missing else (tally.chosen_files, tally.chosen_bytes)
-        freed = size if policy.action == "delete" else 0  # what compressing would free nobody knows
+        # What compressing would free nobody knows; what archiving frees depends on where to.
+        freed = size if policy.action in ("delete", "truncate") else 0
     else:
         files, size, freed = done.files, done.bytes, done.freed
     metrics = {
         "files": files,
         "freed_bytes": freed,
         # An archive is no longer counted: it has another name, and no policy compresses it again.
-        "remaining_files": tally.files - files,
+        "remaining_files": tally.files - (0 if policy.action in _REMAIN else files),
         "remaining_bytes": tally.bytes - size,
         "failed_files": done.faults if done else 0,
     }
@@ -63,6 +69,8 @@ def tell(
         if done and done.faults:
             status = "warning" if done.files else "critical"
             parts.append(f"{done.faults} failed, such as {done.failures[0]}")
+        if done and done.holes:
+            parts.append(f"{done.holes} of them {_HOLES}")
         parts.append(f"{metrics['remaining_files']} remain, {show_size(metrics['remaining_bytes'])}")
     if tally.problems:
         status = outcome.worst([status, "unknown"])
@@ -108,14 +116,17 @@ def difference(plan: Plan, refused: bool) -> dict[str, str]:
     after: list[str] = []
     for block in plan.blocks:
         policy = plan.policies[block.rank]
-        suffix = SUFFIXES[policy.compression] if policy.action == "compress" else ""
         for name, *_rest in block.files():
             if len(before) == NAMES:
                 break
             path = show(f"{block.folder.path}/{name}")
             before.append(path)
-            if suffix:
-                after.append(path + suffix)
+            if policy.action == "compress":
+                after.append(path + SUFFIXES[policy.compression])
+            elif policy.action == "archive":
+                after.append(show(f"{policy.archive_dir}/{name}"))
+            elif policy.action == "truncate":
+                after.append(f"{path} (empty)")
         if len(before) == NAMES:
             break
     more = plan.chosen_files - len(before)

@@ -16,7 +16,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sre.runbooks.plugins.module_utils._logs import cleanup, policy, writers
 
 DAY = 86400
-DEFAULTS = {"exclude": [], "recurse": False, "compression": "zstd"}
+DEFAULTS = {"exclude": [], "recurse": False, "compression": "zstd", "archive_dir": None}
 
 
 def spec(folder, **options):

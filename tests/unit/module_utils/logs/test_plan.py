@@ -23,6 +23,8 @@ class File(NamedTuple):
     st_nlink: int = 1
     st_ino: int = 7
     st_dev: int = 1
+    st_blocks: int = 8
+    st_ctime_ns: int = 0
 
 
 def aged(days, **more):
