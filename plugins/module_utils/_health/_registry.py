@@ -23,6 +23,7 @@ NAMES: tuple[str, ...] = (
     "environment",
     "file",
     "http",
+    "log_freshness",
     "memory",
     "metrics",
     "migrations",
@@ -81,6 +82,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._health import http
 
         return http
+    if name == "log_freshness":
+        from ansible_collections.sre.runbooks.plugins.module_utils._health import log_freshness
+
+        return log_freshness
     if name == "memory":
         from ansible_collections.sre.runbooks.plugins.module_utils._health import memory
 
