@@ -207,6 +207,10 @@ outcomes:
       sample: {path: /var/backups/sre-runbooks/ghosteam_v5/ghosteam_v5_20261120T090000Z.dump.zst, level: restored}
 """
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import startup
+
+startup.compile_once()
+
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._backup import _run, _settings

@@ -174,6 +174,10 @@ outcomes:
       sample: {action: delete, examples: [/var/log/feature11/api.log.31], skipped: {open for writing: 1}}
 """
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import startup
+
+startup.compile_once()
+
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import runbook

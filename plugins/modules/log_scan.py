@@ -330,8 +330,11 @@ outcomes:
 
 import gc
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import startup
+
 # A short process leaves no garbage worth looking for, and what a scan makes goes by itself.
 gc.disable()
+startup.compile_once()
 
 import typing as t
 
