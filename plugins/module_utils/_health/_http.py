@@ -14,7 +14,6 @@ import contextlib
 import re
 import socket
 import string
-import sys
 import time
 import typing as t
 from urllib.parse import quote, urljoin, urlsplit
@@ -65,8 +64,15 @@ def refuse(options: t.Mapping[str, t.Any]) -> None:
     for name, value in options["headers"].items():
         if not re.fullmatch(WORD, str(name)) or re.search(r"[^\t\x20-\x7e\x80-\xff]", str(value)):
             raise InputError("headers", name, "is no header", "Write a name and one line of text.")
-    if parts[1] == "https" or not options["validate_certs"] or options["ca_path"] or not re.fullmatch(LOOPBACK, host):
+    if _may_meet_tls(options):
         import ssl  # noqa: F401
+
+
+def _may_meet_tls(options: t.Mapping[str, t.Any]) -> bool:
+    """Whether TLS is loaded, 4 ms of a host's time: not for a plain address on the host itself, unless certificates are spoken of."""
+    parts = urlsplit(options["url"])
+    local = parts.scheme == "http" and re.fullmatch(LOOPBACK, parts.hostname or "")
+    return not local or not options["validate_certs"] or bool(options["ca_path"])
 
 
 def shown(url: str) -> str:
@@ -173,7 +179,7 @@ def _follow(
         answer = Answer(wire, method)
         place = quote(answer.headers.get("location", ""), safe=string.punctuation, encoding="latin-1")
         following = urljoin(url, place) if place else ""
-        if answer.status not in (301, 302, 303, 307, 308) or answer.status in stop or not _leads(url, following):
+        if answer.status not in (301, 302, 303, 307, 308) or answer.status in stop or not _leads(options, following):
             return answer
         stack.close()
         if body is not None and (answer.status == 303 or (answer.status in (301, 302) and method == "POST")):
@@ -197,11 +203,11 @@ def _joined(headers: t.Mapping[str, str], given: t.Mapping[str, t.Any]) -> dict[
     return {**kept, **{str(name): str(value) for name, value in given.items()}}
 
 
-def _leads(url: str, following: str) -> bool:
-    """Whether a redirect can be followed: to HTTP, and to TLS only where it was to be expected."""
+def _leads(options: t.Mapping[str, t.Any], following: str) -> bool:
+    """Whether a redirect can be followed: to HTTP, and to TLS only where it is loaded."""
     if not following.startswith(("http://", "https://")):
         return False
-    if following.startswith("https://") and "ssl" not in sys.modules:
+    if following.startswith("https://") and not _may_meet_tls(options):
         raise NoHttp(f"redirects to {shown(following)}. Give this address as url, with ca_path where it needs one.")
     return True
 

@@ -163,7 +163,8 @@ def _collect(
         except queue.Empty:
             return
         if callable(index):
-            seen.put(_called(index))
+            if time.monotonic() < deadline:
+                seen.put(_called(index))
             continue
         results[index] = _known(seen)
         missing -= 1

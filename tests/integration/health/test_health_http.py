@@ -458,7 +458,12 @@ def test_a_certificate_is_believed_when_the_user_says_so(check, https, certifica
 
 def test_what_the_user_says_of_certificates_holds_after_a_redirect(check, https, answer, certificate):
     url = answer(body("", "301 Moved Permanently", Location=https))
-    assert check("http", url=url)["status"] == "critical"
+    outcome = check("http", url=url)
+    assert outcome["status"] == "critical"
+    assert (
+        outcome["summary"] == f"{url}: redirects to {https}. Give this address as url, with ca_path where it needs one."
+    )
+    assert check("http", url=url, validate_certs=False)["status"] == "ok"
     assert check("http", url=url, ca_path=str(certificate / "cert.pem"))["status"] == "ok"
 
 

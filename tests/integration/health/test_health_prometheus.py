@@ -118,7 +118,7 @@ def page(serve):
         ("200 OK", '{"data": 1}', "unknown", "the answer is none of Prometheus: TypeError"),
         ("200 OK", '{"data": {"resultType": "vector", "result": [1]}}', "unknown", "the answer is none of Prometheus"),
         ("200 OK", '{"data": {"resultType": "vector", "result": [{"metric": {}, "histogram": []}]}}', "unknown", "a histogram"),
-        ("200 OK", "x" * (5 * 2**20), "critical", "the answer is larger than 4.0 MiB"),
+        ("200 OK", "x" * (2 * 2**20), "critical", "the answer is larger than 1.0 MiB"),
     ],
     ids=range(9),
 )  # fmt: skip

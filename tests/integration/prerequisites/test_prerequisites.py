@@ -50,6 +50,7 @@ def packages(tmp_path, variables):
         ({"runbooks_checks_a": [POSTGRESQL_CHECK]}, ["postgresql-client"]),
         ({"runbooks_checks_a": [{**POSTGRESQL_CHECK, "connection": {"container": "db"}}]}, []),
         ({"runbooks_checks_a": [{"name": "r", "type": "redis"}], "runbooks_checks_b": [POSTGRESQL_CHECK]}, ["postgresql-client", "redis-tools"]),
+        ({"runbooks_checks_a": [{"name": "t", "type": "tls", "host": "x"}]}, ["openssl"]),
         ({"runbooks_databases_a": [{"name": "d", "engine": "sqlite", "path": "/x"}]}, ["zstd"]),
         ({"runbooks_databases_a": [{"name": "d", "engine": "postgresql"}]}, ["postgresql-client", "zstd"]),
         ({"runbooks_databases_a": [{"name": "d", "engine": "postgresql", "container": "db"}]}, ["zstd"]),

@@ -147,6 +147,17 @@ def test_a_check_may_ask_the_main_thread_and_gets_its_answer_or_error(tmp_path):
     assert threads == [threading.current_thread()] * 2
 
 
+def test_what_is_asked_of_the_main_thread_does_not_go_on_past_the_limit(tmp_path):
+    def slow(name):
+        family = types.SimpleNamespace(observe=lambda _options, host: host.aside(lambda: time.sleep(0.3) or []))
+        return Check(name, "kind", family, {}, {}, 5.0)
+
+    began = time.monotonic()
+    result = run([slow(f"c{n}") for n in range(12)], tmp_path, limits=_run.Limits(workers=12, timeout=0.5))
+    assert time.monotonic() - began < 2
+    assert result["status"] == "unknown"
+
+
 def test_a_check_that_asks_when_all_is_over_disturbs_nobody(tmp_path):
     asked = threading.Event()
 
