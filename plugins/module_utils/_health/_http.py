@@ -151,7 +151,7 @@ def ask(
         with contextlib.ExitStack() as stack:
             yield _follow(options, deadline, url, method, body, headers or {}, stop, stack)
     except (OSError, NoHttp, UnicodeError) as error:
-        raise TargetDown(f"{shown(url)}: {_reason(error, options['timeout'])}") from error
+        raise TargetDown(f"{shown(options['url'])}: {_reason(error, options['timeout'])}") from error
 
 
 def _reason(error: Exception, timeout: float) -> str:
