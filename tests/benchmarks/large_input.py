@@ -33,6 +33,13 @@ def logs() -> None:
         os.utime(path, (OLD, OLD))
 
 
+def lines() -> None:
+    """A gigabyte of lines that all match a rule, each with a first word of its own."""
+    with (ROOT / "lines.log").open("w", encoding="ascii") as file:
+        for number in range(10_000_000):
+            file.write(f"client{number} 2026-11-20T09:00:00Z ERROR request id={number} {'x' * 45}\n")
+
+
 def sqlite() -> None:
     with sqlite3.connect(ROOT / "large.db") as connection:
         connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, text TEXT)")
@@ -73,5 +80,5 @@ def catalogue() -> None:
 shutil.rmtree(ROOT, ignore_errors=True)
 ROOT.mkdir()
 pathlib.Path("/var/tmp/peaks.jsonl").unlink(missing_ok=True)
-for make in (blob, logs, sqlite, postgresql, catalogue):
+for make in (blob, logs, lines, sqlite, postgresql, catalogue):
     make()

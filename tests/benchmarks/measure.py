@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import lab
+import log_scan
 import memory
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
@@ -57,11 +58,15 @@ WORK: dict[str, Callable[[], float]] = {
 
 
 def main(wanted: list[str]) -> int:
-    known = {ratio.id for ratio in RATIOS} | {"B9"}
+    known = {ratio.id for ratio in RATIOS} | {"B9", *log_scan.BOUNDS}
     if unknown := set(wanted) - known:
         sys.exit(f"no figure {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
     ratios = [ratio for ratio in RATIOS if not wanted or ratio.id in wanted]
     good = True
+    if not wanted or set(wanted) & set(log_scan.BOUNDS):
+        good &= log_scan.show(wanted)
+    if wanted and set(wanted) <= set(log_scan.BOUNDS):
+        return 0 if good else 1
     with lab.lab(keep=os.environ.get("BENCH_KEEP") == "1"):
         times = measure({name for ratio in ratios for name in (ratio.dividend, ratio.divisor)})
         for ratio in ratios:

@@ -6,18 +6,20 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import stat
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core import threshold
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
+from ansible_collections.sre.runbooks.plugins.module_utils._core import paths, threshold
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._logs import _timestamps
 from ansible_collections.sre.runbooks.plugins.module_utils._logs._rules import Bounds, unique
 
 PACKINGS = ("gz", "xz", "bz2", "zst")
+MOST = 20000
+"""Files of one source; what is known of each takes half a kilobyte (B9)."""
+_BEGIN = re.compile(r"(?<=.)[.-]", re.DOTALL)
 _PACKED = re.compile(rf"(?P<name>.+)\.(?P<packing>{'|'.join(PACKINGS)})\Z", re.DOTALL)
 _NUMBER = r"(?:\d{1,4}|\d{8}(?:[-_T]?\d{2,6})?|\d{4}-\d\d-\d\d(?:[T_-]\d[\d:-]*)?|old)"
 _ROTATED = (
@@ -78,25 +80,22 @@ def files(path: str) -> tuple[list[File], list[str]]:
 
     Comes with the paths that cannot be looked at. Of a log and its archive beside it (a rotation at work) only the log counts.
     """
-    bases: dict[str, set[str]] = {}
+    folders: dict[str, set[str]] = {}
     denied: list[str] = []
-    for found in glob.iglob(path, recursive=True):
+    for count, found in enumerate(paths.matching(path)):
+        if count >= MOST:
+            raise RunbookError(f"{path} matches more than {MOST:,} files. Name fewer, by a narrower pattern.")
         folder, name = os.path.split(found)
-        bases.setdefault(folder, set()).add(name)
+        folders.setdefault(folder, set()).add(name)
     result: list[File] = []
-    for folder, names in sorted(bases.items()):
+    for folder, names in sorted(folders.items()):
         result += _family(folder, names, denied)
     return sorted(result, key=lambda each: (each.base, each.live, each.mtime, each.path)), denied
 
 
 def _family(folder: str, matched: set[str], denied: list[str]) -> list[File]:
-    try:
-        with os.scandir(folder) as entries:
-            present = {entry.name for entry in entries}
-    except PermissionError:  # a folder that may be passed through, not read
-        present = set(matched)
+    present = _kin(folder, matched)
     live = {name for name in matched if base_name(name, present) == name}
-    wanted = {base_name(name, present) for name in matched} | live
     found = []
     for name in sorted(present):
         base = base_name(name, present)
@@ -106,9 +105,25 @@ def _family(folder: str, matched: set[str], denied: list[str]) -> list[File]:
         if packing and name[: -len(packing) - 1] in present:
             continue
         file = _look(os.path.join(folder, name), os.path.join(folder, base), packing, base == name, denied)
-        if file is not None and (name in matched or base in wanted):
+        if file is not None:
             found.append(file)
     return found
+
+
+def _kin(folder: str, matched: set[str]) -> set[str]:
+    """The names in a folder that begin as one of those matched does: rotated files are among them."""
+    begins = {_BEGIN.split(name, maxsplit=1)[0] for name in matched}
+    present = set(matched)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _BEGIN.split(entry.name, maxsplit=1)[0] in begins:
+                    present.add(entry.name)
+                    if len(present) > MOST + len(matched):
+                        return set(matched)
+    except PermissionError:  # a folder that may be passed through, not read
+        pass
+    return present
 
 
 def _look(path: str, base: str, packing: str, live: bool, denied: list[str]) -> File | None:

@@ -263,6 +263,22 @@ def test_other_state_stays(scan, log, tmp_path):
     assert document["scanned"] <= time.time()
 
 
+def rotate(log, by_copy):
+    """What logrotate does: numbers go up, the log becomes the first of them."""
+    folder = log.path.parent
+    for number in range(30, 0, -1):
+        for suffix in ("", ".gz"):
+            old = folder / f"app.log.{number}{suffix}"
+            if old.exists():
+                old.rename(folder / f"app.log.{number + 1}{suffix}")
+    if by_copy:
+        shutil.copy(log.path, folder / "app.log.1")
+        os.truncate(log.path, 0)
+    else:
+        log.path.rename(folder / "app.log.1")
+        log.path.touch()
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_any_order_of_writing_rotating_and_scanning_counts_each_line_once(scan, tmp_path, seed):
     """A model: rename rotation with delayed packing, as logrotate's default, and copytruncate."""
@@ -276,20 +292,9 @@ def test_any_order_of_writing_rotating_and_scanning_counts_each_line_once(scan, 
             log.write(draw.randrange(1, 60))
         elif what == "scan":
             seen += scan()[0]
-        elif what == "pack":
-            if (tmp_path / "app.log.1").exists():
-                pack(tmp_path / "app.log.1", "gz")
-        elif log.path.stat().st_size:
-            for number in range(30, 0, -1):
-                for suffix in ("", ".gz"):
-                    old = tmp_path / f"app.log.{number}{suffix}"
-                    if old.exists():
-                        old.rename(tmp_path / f"app.log.{number + 1}{suffix}")
-            if what == "rename":
-                log.path.rename(tmp_path / "app.log.1")
-                log.path.touch()
-            else:
-                shutil.copy(log.path, tmp_path / "app.log.1")
-                os.truncate(log.path, 0)
+        elif what == "pack" and (tmp_path / "app.log.1").exists():
+            pack(tmp_path / "app.log.1", "gz")
+        elif what in ("rename", "copy") and log.path.stat().st_size:
+            rotate(log, what == "copy")
     seen += scan()[0]
     assert seen == log.number
