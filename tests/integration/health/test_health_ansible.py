@@ -144,18 +144,25 @@ def test_a_mistake_fails_the_task_with_the_message_alone(module):
 
 def test_every_type_is_shipped_to_the_host(module, tmp_path):
     types = {
-        "backup": {"directory": str(tmp_path)}, "cpu": {"warning": "> 100"}, "disk": {"warning": "> 100"},
+        "backup": {"directory": str(tmp_path)}, "cpu": {"warning": "> 100"}, "disk": {"warning": "> 100", "metrics": {"full_in_seconds": {"warning": "< 0"}}},
         "file": {"path": "/etc/passwd"}, "http": {"url": "http://127.0.0.1:1/"}, "memory": {"warning": "> 100"},
         "port": {"port": 1, "state": "closed"}, "postgresql": {"connection": {"host": "127.0.0.1", "port": 1}},
         "process": {"pattern": "."}, "redis": {"connection": {"port": 1}}, "service": {"units": ["nosuch.service"]},
-        "sqlite": {"path": "/nowhere"},
+        "sqlite": {"path": "/nowhere"}, "mysql": {"connection": {"port": 1}}, "migrations": {"directory": str(tmp_path / "none")},
+        "environment": {"program": "sh", "arguments": ["-c", "echo 1.2"], "minimum_version": "1"},
+        "log_freshness": {"path": "/nowhere", "warning": "> 1h"}, "containers": {"names": ["nosuch"]},
+        "packages": {"warning": "> 100000"},
     }  # fmt: skip
     result = module(checks=[{"name": kind, "type": kind, **options} for kind, options in types.items()])
     seen = {each["details"]["type"]: each["status"] for each in result["outcomes"]}
+    # What these find depends on the machine.
     assert seen.pop("service") in ("unknown", "critical")
+    assert seen.pop("containers") in ("unknown", "critical")
+    assert seen.pop("packages") in ("ok", "unknown", "warning")
+    assert seen.pop("migrations") == "unknown"
     assert seen == {
-        **dict.fromkeys(["cpu", "disk", "file", "memory", "port", "process"], "ok"),
-        **dict.fromkeys(["backup", "http", "postgresql", "redis", "sqlite"], "critical"),
+        **dict.fromkeys(["cpu", "disk", "environment", "file", "memory", "port", "process"], "ok"),
+        **dict.fromkeys(["backup", "http", "log_freshness", "mysql", "postgresql", "redis", "sqlite"], "critical"),
     }
 
 
@@ -224,7 +231,13 @@ def secret_checks(postgresql_server, redis_server, app, hanging):
         ],
         {"name": "refused", "type": "http", "url": "http://127.0.0.1:1/", **http},
         {"name": "answered", "type": "http", "url": f"{app.url}/admin/sick", **http},
-    ]
+        {"name": "refused", "type": "metrics", "url": "http://127.0.0.1:1/", "headers": http["headers"]},
+        {"name": "answered", "type": "metrics", "url": f"{app.url}/nowhere", "headers": http["headers"]},
+        {"name": "refused", "type": "prometheus", "url": "http://127.0.0.1:1", "query": "up", "warning": "> 1",
+         "headers": http["headers"]},
+        {"name": "told", "type": "command", "argv": ["sh", "-c", "echo $KEY; echo $KEY; echo $KEY >&2; exit 2"],
+         "environment": {"KEY": "{{ api_key }}"}},
+    ]  # fmt: skip
 
 
 def test_secrets_appear_nowhere_in_the_output_of_vvvv_nor_in_files(role, secret_checks, tmp_path):
