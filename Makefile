@@ -10,6 +10,8 @@ PYTHON = $(shell tools/find-python)
 VENV := .work/venv
 # A second virtual environment, with the newest ansible-core, where the machine has Python 3.13.
 LATEST := .work/venv-latest
+# A server that the integration tests check (tests/mlflow-requirements.txt).
+MLFLOW := .work/mlflow
 COLLECTION := .work/collections/ansible_collections/sre/runbooks
 PIP_INSTALL := -m pip install --disable-pip-version-check
 
@@ -24,7 +26,7 @@ DEV_REQUIREMENTS := $(RUN_REQUIREMENTS) requirements-dev.txt
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.work/cache/pycache
 
-.PHONY: help setup setup-run setup-latest packages demo test lint sanity unit integration molecule latest bench docs build format clean
+.PHONY: help mlflow setup setup-run setup-latest packages demo test lint sanity unit integration molecule latest bench docs build format clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +58,14 @@ $(LATEST)/.dev: $(DEV_REQUIREMENTS)
 	@$(call quietly,$(LATEST)/bin/python $(PIP_INSTALL) -r requirements-dev.txt $(addprefix -r ,$(APP_REQUIREMENTS)))
 	@touch $@
 
+mlflow: $(MLFLOW)/.done ## The MLflow server of the integration tests
+$(MLFLOW)/.done: tests/mlflow-requirements.txt
+	@rm -rf $(MLFLOW) && "$$(tools/find-python)" -m venv $(MLFLOW)
+	@echo "Installing an MLflow server into $(MLFLOW)"
+	@$(call quietly,$(MLFLOW)/bin/python $(PIP_INSTALL) -r $<)
+	@$(call quietly,$(MLFLOW)/bin/python $(PIP_INSTALL) --no-deps "mlflow==$$(sed -n 's/^mlflow-skinny==//p' $<)")
+	@touch $@
+
 $(COLLECTION):
 	@mkdir -p $(@D) && ln -sfn ../../../.. $@
 
@@ -84,7 +94,7 @@ sanity: setup ## ansible-test sanity, with no ignore file
 unit: setup ## Unit tests
 	@pytest tests/unit $(PARALLEL) $(ARGS)
 
-integration: setup ## Integration tests: real servers of this machine's packages
+integration: setup mlflow ## Integration tests: real servers of this machine's packages
 	@pytest tests/integration $(PARALLEL) $(ARGS)
 
 image: ## Build the image of the lab's hosts, unless podman has it

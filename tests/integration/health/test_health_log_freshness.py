@@ -223,3 +223,54 @@ def test_a_log_that_cannot_be_read_is_unknown(fresh, tmp_path, log):
     log.rmdir()
     log.symlink_to(log)
     assert fresh()["status"] == "unknown"
+
+
+# --- The journal -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def journal(tmp_path, run_in_namespace):
+    """Check a journal that holds these entries (age, unit, message); systemd's own program writes its file."""
+
+    def go(*entries, **given):
+        text = "".join(
+            f"__REALTIME_TIMESTAMP={int((time.time() - age) * 1e6)}\n__MONOTONIC_TIMESTAMP=1\n_BOOT_ID={'0' * 31}1\n"
+            f"_SYSTEMD_UNIT={unit}\nMESSAGE={message}\n\n"
+            for age, unit, message in entries
+        )
+        (tmp_path / "entries").write_text(text)
+        argv = ["/lib/systemd/systemd-journal-remote", "-o", tmp_path / "made.journal", tmp_path / "entries"]
+        subprocess.run(argv, check=True, capture_output=True)
+        lines = "mount -t tmpfs none /run; place=/run/log/journal/$(cat /etc/machine-id); mkdir -p $place"
+        options = {"unit": "sync.service", "pattern": "sync done", "warning": "> 30m", "timeout": "60s", **given}
+        check = {"name": "x", "type": "log_freshness", **options}
+        (outcome,) = run_in_namespace(f"{lines}; cp {tmp_path}/made.journal $place/system.journal", check)
+        return outcome
+
+    return go
+
+
+SYNC = [(5000, "sync.service", "sync done"), (3000, "sync.service", "sync done"), (60, "sync.service", "sync failed")]
+
+
+def test_the_last_entry_of_a_unit_that_matches_counts(journal):
+    outcome = journal(*SYNC, (10, "other.service", "sync done"))
+    assert outcome["status"] == "warning"
+    assert outcome["metrics"]["age_seconds"] == pytest.approx(3000, abs=60)
+
+
+def test_any_entry_of_a_unit_counts_without_a_pattern(journal):
+    outcome = journal(*SYNC, pattern=".")
+    assert (outcome["status"], outcome["metrics"]["age_seconds"] < 120) == ("ok", True)
+
+
+def test_a_unit_that_never_said_so_is_critical(journal):
+    outcome = journal(*SYNC, unit="other.service")
+    assert outcome["status"] == "critical"
+    assert outcome["summary"].startswith("other.service: no line matches")
+
+
+def test_a_journal_with_too_many_other_entries_is_no_good_news(journal):
+    many = [(1500 - number / 4, "sync.service", "busy") for number in range(5100)]
+    assert journal(*SYNC[:2], *many)["status"] == "unknown"
+    assert journal(*SYNC[:2], *many, warning="> 20m")["status"] == "warning"

@@ -120,6 +120,86 @@ def test_a_type_that_is_none_is_a_key_error():
         ),
         ({**HTTP, "expect": {"body": "x"}}, "checks[0] (api): unknown option expect.body. Supported parameters include: contains, json, matches,"),
         (
+            {"name": "x", "type": "containers", "project": "p", "names": ["a"]},
+            "checks[0] (x).names: ['a'] cannot be given with project. Make two checks of it.",
+        ),
+        ({"name": "x", "type": "containers", "names": []}, "checks[0] (x).names: [] names no container. Name at least one, or"),
+        (
+            {"name": "x", "type": "containers", "runtime": "lxc"},
+            "checks[0] (x): value of runtime must be one of: podman, docker, got: lxc",
+        ),
+        (
+            {"name": "x", "type": "packages"},
+            "checks[0] (x): 'packages' has no bound, so that it would pass for ever. Give warning or critical for security_updates,",
+        ),
+        ({"name": "x", "type": "migrations"}, "checks[0] (x): missing required arguments: directory"),
+        (
+            {"name": "x", "type": "migrations", "directory": "/x", "command": []},
+            "checks[0] (x).command: [] is empty. Write the words that start alembic, or leave it out.",
+        ),
+        (
+            {"name": "x", "type": "migrations", "directory": "/x", "environment": {"A B": "geheim"}},
+            "checks[0] (x).environment: 'A B' is no variable's name. Use letters, digits and underscores.",
+        ),
+        (
+            {"name": "x", "type": "environment"},
+            "checks[0] (x).file: None must be given when program is not. Give exactly one of the two.",
+        ),
+        (
+            {"name": "x", "type": "environment", "file": "/x", "program": "node"},
+            "checks[0] (x).file: '/x' must be given when program is not. Give exactly one of the two.",
+        ),
+        ({"name": "x", "type": "environment", "file": "/x"}, "checks[0] (x).variables: None names no variable. Name at least one."),
+        (
+            {"name": "x", "type": "environment", "file": "/x", "variables": ["A=1"]},
+            "checks[0] (x).variables: 'A=1' is no variable's name. Use letters, digits and underscores.",
+        ),
+        (
+            {"name": "x", "type": "environment", "file": "/x", "variables": ["A"], "minimum_version": "1"},
+            "checks[0] (x).minimum_version: '1' is for a program. Leave it out.",
+        ),
+        (
+            {"name": "x", "type": "environment", "program": "node", "variables": ["A"]},
+            "checks[0] (x).variables: ['A'] are looked for in a file. Name the file.",
+        ),
+        (
+            {"name": "x", "type": "environment", "program": "node", "minimum_version": "v18"},
+            "checks[0] (x).minimum_version: 'v18' is no version. Write numbers, such as \"18.2\".",
+        ),
+        ({"name": "x", "type": "environment", "program": "node"}, "checks[0] (x).minimum_version: None is no version. Write numbers,"),
+        (
+            {"name": "x", "type": "mysql", "connection": {"passwort": "geheim"}},
+            "checks[0] (x): unknown option connection.passwort. Supported parameters include: container, database, host, password,",
+        ),
+        (
+            {"name": "x", "type": "log_freshness", "path": "/x"},
+            "checks[0] (x): 'log_freshness' has no bound, so that it would pass for ever.",
+        ),
+        (
+            {"name": "x", "type": "log_freshness", "warning": "> 1h"},
+            "checks[0] (x).path: None must be given when unit is not. Give exactly one of the two.",
+        ),
+        (
+            {"name": "x", "type": "log_freshness", "unit": "api@*", "warning": "> 1h"},
+            "checks[0] (x).unit: 'api@*' is no unit's name. Write the unit's whole name, without wildcards.",
+        ),
+        (
+            {"name": "x", "type": "log_freshness", "path": "/x", "pattern": "(", "warning": "> 1h"},
+            "checks[0] (x).pattern: '(' is no regular expression: ",
+        ),
+        (
+            {"name": "x", "type": "log_freshness", "path": "/x", "timestamp": "%Q", "warning": "> 1h"},
+            "checks[0] (x).timestamp: '%Q' has %Q, which is unknown or there twice.",
+        ),
+        (
+            {"name": "x", "type": "log_freshness", "path": "/x", "zone": "Mars", "warning": "> 1h"},
+            "checks[0] (x).timestamp zone: 'Mars' is no time zone. Write local, UTC or an offset such as +02:00.",
+        ),
+        (
+            {"name": "x", "type": "log_freshness", "path": "/x", "limit": "much", "warning": "> 1h"},
+            "checks[0] (x).limit: 'much' is no size.",
+        ),
+        (
             {"name": "x", "type": "backup", "level": "hoped"},
             "checks[0] (x): value of level must be one of: checksum, archive, restored, got: hoped",
         ),
