@@ -42,7 +42,11 @@ def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     else:
         raise RunbookError("neither apt-get nor dnf is on this host: its packages cannot be looked at")
     reboot = reboot_required(os.uname().release, glob.glob(KERNELS), any(map(os.path.exists, REBOOT_FILES)))
-    metrics = {"security_updates": len(security), "updates": len(updates), "reboot_required": int(reboot)}
+    metrics: dict[str, float] = {
+        "security_updates": len(security),
+        "updates": len(updates),
+        "reboot_required": int(reboot),
+    }
     shown = ", ".join(security[:5]) + (", …" if len(security) > 5 else "")
     summary = f"{len(updates)} updates, {len(security)} of them for security{f' ({shown})' if shown else ''}"
     if reboot:
@@ -53,7 +57,7 @@ def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     return [Observation(metrics, summary)]
 
 
-def _apt(timeout: float, host: Host) -> tuple[list[str], list[str], float]:
+def _apt(timeout: float, host: Host) -> tuple[list[str], list[str], float | None]:
     """Names of the packages to update, those for security, and the age of the lists in seconds."""
     folder = host.commands.run(["apt-config", "shell", "lists", "Dir::State::lists/f"], timeout=timeout).stdout
     # `lists='/var/lib/apt/lists/'`

@@ -27,7 +27,7 @@ def mlflow(tmp_path_factory):
     subprocess.run(["make", "--no-print-directory", "mlflow"], cwd=CHECKOUT, check=True, timeout=900)
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     log = folder / "server.log"
-    argv = [CHECKOUT / ".work/mlflow/bin/mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
+    argv = [str(CHECKOUT / ".work/mlflow/bin/mlflow"), "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
     argv += [f"--backend-store-uri=sqlite:///{folder}/mlflow.db", f"--artifacts-destination={folder}/artifacts"]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     environment.pop("PYTHONPATH", None)
