@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: log_cleanup
-short_description: Delete or compress old logs, within limits and without touching anything else
+short_description: Delete, compress, archive or empty logs, within limits and without touching anything else
 version_added: 0.1.0
 author:
   - sre.runbooks contributors (@sre-runbooks)
@@ -16,6 +16,7 @@ description:
   - Never follows a symbolic link in any part of a path, never crosses file systems, takes regular files only, and leaves alone what
     has other hard links and what a process has open for writing.
   - A run that would pass one of the O(limits) touches nothing; its outcomes are V(critical) and show the plan.
+  - Archiving to another file system copies a file, makes the copy last, compares it, and only then removes the original.
   - Compressing writes the archive beside the log, unpacks it again to compare it, and removes the log only when nobody wrote to it
     meanwhile. Killed at any moment, no line is lost, and the next run clears up what was left.
   - Where several policies match a file, the first that wants it gets it.
@@ -35,7 +36,6 @@ options:
     description: What to clean up, in the order in which files are offered to them.
     type: list
     elements: dict
-    required: true
     suboptions:
       name:
         description: A name of its own; the outcome's subject is C(logs:<name>).
@@ -72,18 +72,57 @@ options:
       keep_newest:
         description: The newest so many matching files of each folder stay, whatever their age and size.
         type: int
+      max_total:
+        description:
+          - The newest matching files of all O(policies[].paths) that together are at most so large stay, what is older goes, as in V(2GiB).
+          - Goes beside O(policies[].older_than) and O(policies[].larger_than), which choose files on their own account. What
+            O(policies[].keep_newest) keeps and what cannot be touched counts as well.
+        type: str
       action:
         description:
           - What happens to the files.
           - V(compress) leaves alone what is compressed already, by its name, and what is empty.
+          - V(archive) moves files to O(policies[].archive_dir).
+          - V(truncate) empties files, also those that are open for writing. What was in them is gone. A service that opened its log
+            to append (C(O_APPEND)) goes on at the beginning; one that did not goes on where it was, and a hole takes the place of its old
+            lines, which takes no space and is read as NUL bytes; the outcome says so. O(policies[].larger_than) does not count holes here.
         type: str
-        choices: [delete, compress]
+        choices: [delete, compress, archive, truncate]
         required: true
+      archive_dir:
+        description:
+          - The folder that V(archive) moves files to, on any file system; made when it is missing. What was below a folder of
+            O(policies[].paths) comes to the same place below it.
+          - A name that is taken there by another file is never overwritten; the file gets the time of its last line added to its name.
+          - To another file system a file is copied, synced, read back and compared before it goes from where it was.
+        type: path
       compression:
         description: How V(compress) compresses. V(zstd) needs the program C(zstd) and adds C(.zst) to the name, V(gzip) adds C(.gz).
         type: str
         choices: [zstd, gzip]
         default: zstd
+  containers:
+    description:
+      - Tells what images, containers, volumes, the build cache and the logs of containers take of the disk, as an outcome
+        C(containers:<runtime>).
+      - At least one of O(policies) and O(containers) is required.
+    type: dict
+    suboptions:
+      runtime:
+        description: The default is podman where it is installed, else docker.
+        type: str
+        choices: [podman, docker]
+      prune:
+        description:
+          - What to remove of it, nothing by default. V(images) are those that no container uses, V(build_cache) what building left.
+          - What this can free counts against O(limits.bytes).
+        type: list
+        elements: str
+        choices: [images, build_cache]
+        default: []
+      older_than:
+        description: Only what was made longer ago than this, as in V(30d).
+        type: str
   limits:
     description: The most that one run may act on, all policies together. A run that would pass one of them touches nothing.
     type: dict
@@ -103,7 +142,9 @@ options:
         type: float
         default: 100
 notes:
-  - A policy needs at least one of O(policies[].older_than), O(policies[].larger_than) and O(policies[].keep_newest).
+  - A policy needs at least one of O(policies[].older_than), O(policies[].larger_than), O(policies[].keep_newest) and
+    O(policies[].max_total).
+  - Large runs look at what is open for writing about once a second, runs of up to 20,000 files ask the kernel about each.
   - Users other than root see only their own processes; what others have open for writing is then recognised for V(compress) alone,
     where the kernel is asked about each file. The outcome's details say so.
 """
@@ -128,6 +169,30 @@ EXAMPLES = r"""
       files: 1000
       percent: 80
   register: log_cleanup_result
+
+- name: Move rotated logs to another disk, cap what stays, empty a log that grew too large, tell what containers take
+  sre.runbooks.log_cleanup:
+    policies:
+      - name: abs_archive
+        paths: [/opt/abs/logs]
+        patterns: ["*.log.*"]
+        older_than: 7d
+        action: archive
+        archive_dir: /srv/archive/abs
+      - name: abs_cap
+        paths: [/opt/abs/logs]
+        patterns: ["*.log.*"]
+        max_total: 2GiB
+        keep_newest: 3
+        action: delete
+      - name: abs_runaway
+        paths: [/opt/abs/logs]
+        patterns: ["*.log"]
+        larger_than: 1GiB
+        action: truncate
+    containers:
+      prune: [images, build_cache]
+      older_than: 30d
 """
 
 RETURN = r"""
@@ -137,13 +202,13 @@ status:
   type: str
   sample: ok
 outcomes:
-  description: One for each policy.
+  description: One for each policy, and one for O(containers).
   returned: success
   type: list
   elements: dict
   contains:
     subject:
-      description: The policy.
+      description: The policy, or the runtime of the containers.
       type: str
       sample: logs:feature11_delete
     stage:
@@ -164,6 +229,7 @@ outcomes:
       description:
         - C(files) acted on and C(freed_bytes); C(remaining_files) and C(remaining_bytes) that match the policy; C(failed_files). In check mode,
           what would be.
+        - Of containers, C(<kind>_bytes) and C(<kind>_unused_bytes) of images, containers, volumes and build cache, C(logs_bytes), C(freed_bytes).
       type: dict
       sample: {files: 12, freed_bytes: 148060123, remaining_files: 30, remaining_bytes: 21074112, failed_files: 0}
     details:
@@ -181,7 +247,7 @@ startup.compile_once()
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import runbook
-from ansible_collections.sre.runbooks.plugins.module_utils._logs import cleanup, policy, report
+from ansible_collections.sre.runbooks.plugins.module_utils._logs import cleanup, containers, policy, report
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -206,21 +272,24 @@ LIMITS: dict[str, t.Any] = {
     "percent": {"type": "float", "default": 100},
 }
 SPEC: dict[str, t.Any] = {
-    "policies": {"type": "list", "elements": "dict", "required": True, "options": POLICY},
+    "policies": {"type": "list", "elements": "dict", "options": POLICY},
+    "containers": {"type": "dict", "options": containers.SPEC},
     "limits": {"type": "dict", "options": LIMITS, "apply_defaults": True},
 }
 
 
 def main() -> None:
-    module = runbook.build(SPEC)
+    module = runbook.build(SPEC, required_one_of=[("policies", "containers")])
     runbook.run(module, report.STAGE, lambda: log_cleanup(module))
 
 
 def log_cleanup(module: AnsibleModule) -> dict[str, t.Any]:
     """Read the options, clean up, return the envelope."""
-    policies = policy.parse(module.params["policies"])
-    limits = policy.parse_limits(module.params["limits"])
-    return cleanup.run(policies, limits, module.params["state_dir"], module.run_command, module.check_mode)
+    params = module.params
+    work = cleanup.Work(
+        policy.parse(params["policies"] or []), policy.parse_limits(params["limits"]), containers.parse(params["containers"])
+    )
+    return cleanup.run(work, params["state_dir"], module.run_command, module.check_mode)
 
 
 if __name__ == "__main__":

@@ -164,16 +164,16 @@ def truncate(folder: int, files: t.Iterable[File], tools: Tools, sink: Sink) -> 
 
 def compress(folder: int, files: t.Iterable[File], tools: Tools, sink: Sink) -> None:
     """Replace files by their compressed copies."""
-    from ansible_collections.sre.runbooks.plugins.module_utils._logs import compress as implementation
+    from ansible_collections.sre.runbooks.plugins.module_utils._logs.compress import compress as act
 
-    implementation.compress(folder, files, tools, sink)
+    act(folder, files, tools, sink)
 
 
 def archive(folder: int, files: t.Iterable[File], tools: Tools, sink: Sink) -> None:
     """Move files to the policy's `archive_dir`."""
-    from ansible_collections.sre.runbooks.plugins.module_utils._logs import archive as implementation
+    from ansible_collections.sre.runbooks.plugins.module_utils._logs.archive import archive as act
 
-    implementation.archive(folder, files, tools, sink)
+    act(folder, files, tools, sink)
 
 
 def _check(status: os.stat_result, inode: int, ctime_ns: int, device: int) -> None:

@@ -33,6 +33,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._logs.plan import (
 if t.TYPE_CHECKING:
     from ansible_collections.sre.runbooks.plugins.module_utils._logs.actions import File
     from ansible_collections.sre.runbooks.plugins.module_utils._logs.caps import Cap
+    from ansible_collections.sre.runbooks.plugins.module_utils._logs.containers import Containers, Wish
     from ansible_collections.sre.runbooks.plugins.module_utils._logs.policy import Limits, Policy
 
 RunCommand = t.Callable[..., tuple[int, str, str]]
@@ -99,23 +100,30 @@ class Part(Done):
             self.fail(f"{self._folder}/{name}", reason)
 
 
-def run(
-    policies: t.Sequence[Policy], limits: Limits, state_dir: str | None, run_command: RunCommand, check_mode: bool
-) -> dict[str, t.Any]:
-    """Clean up by `policies` and return the envelope with a `diff`; `Busy` while another run does."""
+class Work(t.NamedTuple):
+    """What a user asks of a run."""
+
+    policies: t.Sequence[Policy]
+    limits: Limits
+    containers: Wish | None = None
+
+
+def run(work: Work, state_dir: str | None, run_command: RunCommand, check_mode: bool) -> dict[str, t.Any]:
+    """Clean up and return the envelope with a `diff`; `Busy` while another run does."""
     if check_mode:
-        return _run(policies, limits, run_command, True)
+        return _run(work, run_command, True)
     with lock.hold(state.directory(state_dir), "log_cleanup"), writers.lease_breaks_ignored():
-        return _run(policies, limits, run_command, False)
+        return _run(work, run_command, False)
 
 
-def _run(policies: t.Sequence[Policy], limits: Limits, run_command: RunCommand, check_mode: bool) -> dict[str, t.Any]:
-    now = time.time()
+def _run(work: Work, run_command: RunCommand, check_mode: bool) -> dict[str, t.Any]:
+    now, policies = time.time(), work.policies
     missing = _missing_means(policies)
     open_files = writers.look()
     plan = observe(policies, now, open_files)
+    containers = _containers(work.containers, run_command)
     results = [Done() for _each in policies]
-    refusal = passed_limits(plan, limits)
+    refusal = passed_limits(plan, work.limits, containers.planned_bytes if containers else 0)
     swept = 0
     if not check_mode and not refusal:
         swept = _rounds(plan, now, run_command, results, missing)
@@ -127,7 +135,19 @@ def _run(policies: t.Sequence[Policy], limits: Limits, run_command: RunCommand, 
         changed = not refusal and bool(plan.leftovers or _possible(plan, missing))
     else:
         changed = bool(swept or any(done.files for done in results))
+    if containers:
+        told, pruned = containers.tell(refusal, check_mode)
+        outcomes.append(told)
+        changed = changed or pruned
     return outcome.envelope(outcomes, changed, diff=report.difference(plan, bool(refusal)))
+
+
+def _containers(wish: Wish | None, run_command: RunCommand) -> Containers | None:
+    if wish is None:
+        return None
+    from ansible_collections.sre.runbooks.plugins.module_utils._logs import containers
+
+    return containers.Containers(wish, run_command)
 
 
 def _possible(plan: Plan, missing: t.Mapping[int, str]) -> int:

@@ -44,6 +44,10 @@ CHUNK = 1 << 20
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class _Readable(t.Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
 class Job:
     """A file on its way: its name, the open source, what is known of it, and the archive when it is made."""
 
@@ -204,7 +208,7 @@ def _differing(pairs: t.Sequence[tuple[Job, int]], tools: Tools) -> list[Job]:
     return differing
 
 
-def _equal(stream: t.IO[bytes], job: Job) -> bool:
+def _equal(stream: _Readable, job: Job) -> bool:
     """Whether the next bytes of `stream` are the source's; reads as many as the source had, equal or not."""
     equal, position, size = True, 0, job.before[2]
     while position < size:

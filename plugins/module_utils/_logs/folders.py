@@ -153,22 +153,9 @@ class Look:
             if sweeps and name.endswith(".partial") and LEFTOVER.fullmatch(name):
                 self._plan.leftovers.append((folder, name))
                 continue
-            if matches is not None:
-                matching = ranks if matches(name) else []
-            else:
-                matching = [rank for rank in ranks if self._matches(rank, name)]
-            if not matching:
-                continue
-            if not entry.is_file(follow_symlinks=False):
-                reason = SYMLINK if entry.is_symlink() else SPECIAL
-                self._plan.tallies[matching[0]].skipped[reason] += 1
-                continue
-            try:
-                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            # The kind of the entry is from readdir(3); the name may have got another since.
-            if not stat.S_ISREG(status.st_mode):
+            matching = ranks if matches and matches(name) else [] if matches else self._matching(ranks, name)
+            status = self._status(descriptor, entry, matching[0]) if matching else None
+            if status is None:
                 continue
             files += 1
             if young_ns is not None and status.st_mtime_ns > young_ns:
@@ -180,6 +167,21 @@ class Look:
         if lone is not None:
             self._plan.tallies[lone].files += young
             self._plan.tallies[lone].bytes += size
+
+    def _status(self, descriptor: int, entry: os.DirEntry[str], rank: int) -> os.stat_result | None:
+        """The status of a regular file; None for anything else, which is counted as skipped."""
+        if not entry.is_file(follow_symlinks=False):
+            self._skip([rank], SYMLINK if entry.is_symlink() else SPECIAL)
+            return None
+        try:
+            status = os.stat(entry.name, dir_fd=descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        # The kind of the entry is from readdir(3); the name may have got another since.
+        return status if stat.S_ISREG(status.st_mode) else None
+
+    def _matching(self, ranks: list[int], name: str) -> list[int]:
+        return [rank for rank in ranks if self._matches(rank, name)]
 
     def _matches(self, rank: int, name: str) -> bool:
         policy = self._policies[rank]

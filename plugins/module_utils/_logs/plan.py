@@ -283,9 +283,9 @@ def held(policy: Policy, stat: Stat) -> int:
     return min(stat.st_size, stat.st_blocks * 512) if policy.action == "truncate" else stat.st_size
 
 
-def passed_limits(plan: Plan, limits: Limits) -> list[str]:
-    """Which limits the plan passes, each as a phrase for a person."""
-    files, size = plan.chosen_files, plan.chosen_bytes
+def passed_limits(plan: Plan, limits: Limits, more_bytes: int = 0) -> list[str]:
+    """Which limits the plan and `more_bytes` that are no files pass, each as a phrase for a person."""
+    files, size = plan.chosen_files, plan.chosen_bytes + more_bytes
     percent = 100 * files / plan.files if plan.files else 0.0
     passed = []
     if files > limits.files:

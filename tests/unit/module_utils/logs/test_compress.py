@@ -117,7 +117,7 @@ spec = {"name": "p", "paths": [disk], "patterns": ["*"], "exclude": [], "recurse
 parsed = policy.parse([{**spec, "action": "compress", "compression": compression}])
 with patch_module_args({}):
     run_command = AnsibleModule(argument_spec={}).run_command
-result = cleanup.run(parsed, policy.Limits(9, 1 << 30, 100), sys.argv[1] + "/../state", run_command, False)
+result = cleanup.run(cleanup.Work(parsed, policy.Limits(9, 1 << 30, 100)), sys.argv[1] + "/../state", run_command, False)
 assert os.listdir(disk) == ["a.log"]
 assert open(disk + "/a.log", "rb").read() == content
 print(result["status"], result["changed"], result["outcomes"][0]["summary"])
@@ -230,7 +230,9 @@ def test_killed_at_any_line_no_line_of_the_log_is_lost_and_the_next_run_ends_it(
             break
         whole = [path for path in logs.iterdir() if path.name == "a.log" or path.name.endswith(".source.partial")]
         assert [path.read_text() for path in whole] == [text] or unpacked(archive) == text
-        result = cleanup.run(parsed, policy.Limits(9, 1 << 30, 100), str(tmp_path / "state"), run_command, False)
+        result = cleanup.run(
+            cleanup.Work(parsed, policy.Limits(9, 1 << 30, 100)), str(tmp_path / "state"), run_command, False
+        )
         assert result["status"] == "ok"
         assert names_in(logs) == [archive.name]
         assert unpacked(archive) == text

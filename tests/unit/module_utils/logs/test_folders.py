@@ -195,7 +195,7 @@ def test_what_does_not_fit_into_the_plan_is_done_in_further_rounds(
     looked = cleanup.observe(parsed, time.time(), writers.look())
     assert looked.truncated
     limits = cleanup_limits()
-    result = cleanup.run(parsed, limits, str(tmp_path / "state"), run_command, False)
+    result = cleanup.run(cleanup.Work(parsed, limits), str(tmp_path / "state"), run_command, False)
     assert result["outcomes"][0]["metrics"]["files"] == 30
     assert names_in(logs) == []
 
