@@ -10,7 +10,7 @@ PYTHON = $(shell tools/find-python)
 VENV := .work/venv
 # A second virtual environment, with the newest ansible-core, where the machine has Python 3.13.
 LATEST := .work/venv-latest
-# A server that the integration tests check (tests/mlflow-requirements.txt).
+# A server that the integration tests check (tests/integration/health/mlflow-requirements.txt).
 MLFLOW := .work/mlflow
 COLLECTION := .work/collections/ansible_collections/sre/runbooks
 PIP_INSTALL := -m pip install --disable-pip-version-check
@@ -59,7 +59,7 @@ $(LATEST)/.dev: $(DEV_REQUIREMENTS)
 	@touch $@
 
 mlflow: $(MLFLOW)/.done ## The MLflow server of the integration tests
-$(MLFLOW)/.done: tests/mlflow-requirements.txt
+$(MLFLOW)/.done: tests/integration/health/mlflow-requirements.txt
 	@rm -rf $(MLFLOW) && "$$(tools/find-python)" -m venv $(MLFLOW)
 	@echo "Installing an MLflow server into $(MLFLOW)"
 	@$(call quietly,$(MLFLOW)/bin/python $(PIP_INSTALL) -r $<)

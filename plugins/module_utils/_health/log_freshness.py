@@ -15,8 +15,9 @@ from stat import S_ISREG
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import pattern, units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._health import file
+
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
+from ansible_collections.sre.runbooks.plugins.module_utils._health.file import matching
 from ansible_collections.sre.runbooks.plugins.module_utils._logs import _timestamps
 
 METRICS = ("age_seconds",)
@@ -93,7 +94,7 @@ def judged(found: Found, where: str, now: float) -> Observation:
 def _newest_first(path: str) -> list[tuple[float, str]]:
     """Time of change and path of each file that can hold lines; archives that are compressed are old."""
     found = []
-    for each in file.matching(path):
+    for each in matching(path):
         try:
             stat = os.stat(each)
         except FileNotFoundError:
