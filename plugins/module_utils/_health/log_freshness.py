@@ -15,7 +15,6 @@ from stat import S_ISREG
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import pattern, units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
-
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 from ansible_collections.sre.runbooks.plugins.module_utils._health.file import matching
 from ansible_collections.sre.runbooks.plugins.module_utils._logs import _timestamps
