@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import mysql as core
@@ -57,3 +59,14 @@ CHANNEL = {"Seconds_Behind_Master": "7", "Connection_name": "", "Last_IO_Error":
 )
 def test_replication(channels, lag, problems):
     assert mysql.replication(channels) == (lag, problems)
+
+
+@pytest.mark.parametrize("there", [["mariadb", "mysql"], ["mysql"], ["mariadb"]])
+def test_in_a_container_a_shell_finds_the_client_and_passes_arguments_as_they_are(tmp_path, there):
+    for name in there:
+        (tmp_path / name).write_text('#!/bin/sh\necho "${0##*/}" "$#" "$2"\n')
+        (tmp_path / name).chmod(0o755)
+    words = core.client("mariadb", {"container": "db"})
+    argv = ["/bin/sh", *words[1:], "--user=u", "$(touch /tmp/x); 'quoted'"]
+    done = subprocess.run(argv, check=True, text=True, stdout=subprocess.PIPE, env={"PATH": str(tmp_path)})
+    assert done.stdout == f"{there[0]} 2 $(touch /tmp/x); 'quoted'\n"
