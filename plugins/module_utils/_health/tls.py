@@ -17,7 +17,7 @@ import socket
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core.command import TIMED_OUT
+from ansible_collections.sre.runbooks.plugins.module_utils._core.command import TIMED_OUT, require
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
@@ -114,8 +114,9 @@ def _from_server(options: t.Mapping[str, t.Any], host: Host) -> tuple[str, list[
     if options["ca_path"] and not os.access(options["ca_path"], os.R_OK):
         raise RunbookError(f"ca_path: {options['ca_path']} cannot be read. Name a file of certificates in PEM format.")
     where, argv = _client(options)
-    # Q ends the connection once TLS is there.
-    done = host.commands.run(argv, timeout=options["timeout"], data="Q\n", check=False)
+    # At the end of its input it ends the connection, once TLS is there. What we wrote to it could break its pipe.
+    silent = ["sh", "-c", 'exec "$@" </dev/null', "sh", require("openssl"), *argv]
+    done = host.commands.run(silent, timeout=options["timeout"], check=False)
     if done.rc == TIMED_OUT:
         raise TargetDown(f"{where}: no certificate within {options['timeout']:g} s")
     chain = certificates(done.stdout.encode())
@@ -129,7 +130,7 @@ def _client(options: t.Mapping[str, t.Any]) -> tuple[str, list[str]]:
     port = options["port"] or (STARTTLS[starttls] if starttls else 443)
     where = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
     expected = options["server_name"] or name
-    argv = ["openssl", "s_client", "-connect", where, "-showcerts"]
+    argv = ["s_client", "-connect", where, "-showcerts"]
     if _is_address(expected):
         argv += ["-verify_ip", expected]
     else:

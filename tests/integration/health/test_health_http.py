@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import shutil
@@ -16,6 +17,7 @@ import threading
 import time
 
 import pytest
+from integration.health.chains import chain
 
 HEALTHY = {"json": {"status": "healthy", "database": "connected"}}
 SECRET = "geheim-0123456789"
@@ -449,6 +451,55 @@ def test_a_certificate_nobody_vouches_for_is_critical(check, https):
     outcome = check("http", url=https)
     assert outcome["status"] == "critical"
     assert "CERTIFICATE_VERIFY_FAILED" in outcome["summary"]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"leaf": -1}, "certificate has expired"),
+        ({"intermediate": -1}, "certificate has expired"),
+        ({"begins": 1}, "certificate is not yet valid"),
+        ({"names": ("api.example.org",)}, "IP address mismatch, certificate is not valid for '127.0.0.1'"),
+    ],
+)
+def test_a_certificate_that_is_out_of_its_time_or_place_is_critical(check, serve, tmp_path, given, reason):
+    shown = chain(tmp_path, **given)
+
+    def talk(connection):
+        with contextlib.suppress(ssl.SSLError), shown.context.wrap_socket(connection, server_side=True) as tls:
+            tls.recv(65536)
+            tls.sendall(body("{}"))
+
+    url = f"https://127.0.0.1:{serve(talk)}/"
+    outcome = check("http", url=url, ca_path=shown.ca_path)
+    assert outcome["status"] == "critical"
+    assert reason in outcome["summary"]
+    assert "_ssl.c" not in outcome["summary"]
+    assert check("http", url=url, validate_certs=False)["status"] == "ok"
+
+
+def test_a_server_that_never_speaks_tls(check, hanging):
+    began = time.monotonic()
+    outcome = check("http", url=f"https://127.0.0.1:{hanging}/", timeout="500ms")
+    assert (outcome["status"], outcome["summary"]) == (
+        "critical",
+        f"https://127.0.0.1:{hanging}/: no whole answer within 0.5 s",
+    )
+    assert time.monotonic() - began < 10
+
+
+def test_a_page_of_metrics_over_tls(check, serve, tmp_path):
+    shown = chain(tmp_path)
+
+    def talk(connection):
+        with contextlib.suppress(ssl.SSLError), shown.context.wrap_socket(connection, server_side=True) as tls:
+            tls.recv(65536)
+            tls.sendall(body("jobs 7\n"))
+
+    url = f"https://localhost:{serve(talk)}/metrics"
+    assert check("metrics", url=url, samples={"jobs": "jobs"})["status"] == "critical"
+    outcome = check("metrics", url=url, samples={"jobs": "jobs"}, ca_path=shown.ca_path)
+    assert (outcome["status"], outcome["metrics"]["jobs"]) == ("ok", 7)
 
 
 def test_a_certificate_is_believed_when_the_user_says_so(check, https, certificate):
