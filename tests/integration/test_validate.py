@@ -22,7 +22,9 @@ PLAYBOOK = """
 """
 
 
-def run(tmp_path: Path, variables: str, roles: str = "[health, log_cleanup, backup, report]") -> tuple[int, str, bool]:
+def run(
+    tmp_path: Path, variables: str, roles: str = "[health, log_scan, log_cleanup, backup, report]"
+) -> tuple[int, str, bool]:
     marker = tmp_path / "touched"
     (tmp_path / "play.yml").write_text(PLAYBOOK.format(roles=roles, marker=marker))
     (tmp_path / "vars.yml").write_text(variables)
@@ -47,6 +49,7 @@ def test_good_variables_let_the_play_go_on(tmp_path: Path) -> None:
         ("health_workers: many", ["Role health", "health_workers", "many"]),
         ("report_fail_on: sometimes", ["Role report", "report_fail_on", "sometimes", "critical"]),
         ("backup_sources: 5", ["Role backup", "backup_sources"]),
+        ("log_scan_read: everything", ["Role log_scan", "log_scan_read", "cursor"]),
         ("log_cleanup_policies: {a: 1}", ["Role log_cleanup", "log_cleanup_policies"]),
         ("health_workers: many\nreport_fail_on: sometimes", ["Role health", "Role report"]),
     ],

@@ -21,7 +21,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.sre.runbooks.plugins.module_utils._backup import _settings
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _check
-from ansible_collections.sre.runbooks.plugins.module_utils._logs import policy
+from ansible_collections.sre.runbooks.plugins.module_utils._logs import _options, policy
 from ansible_collections.sre.runbooks.plugins.modules.log_cleanup import SPEC
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -42,6 +42,7 @@ VAULT = {
     "vault_ghosteam_redis_password": "three-secret",
 }
 LISTS = ("runbooks_checks_", "runbooks_databases_", "runbooks_files_", "runbooks_logs_")
+SCANS = tuple(f"runbooks_scan_{name}_" for name in ("sources", "rules", "codes", "measures"))
 FOLDERS = ("runbooks_state_dir", "backup_directory", "report_directory", "ansible_remote_tmp", "demo_app")
 JOINED = "query('ansible.builtin.vars', *(query('ansible.builtin.varnames', '^{0}.+') | sort)) | flatten(levels=1)"
 
@@ -50,7 +51,7 @@ JOINED = "query('ansible.builtin.vars', *(query('ansible.builtin.varnames', '^{0
 def hosts(tmp_path_factory) -> dict[str, dict[str, Any]]:
     """For each inventory and host its lists, joined and templated by Ansible as the roles do it, and some variables."""
     folder = tmp_path_factory.mktemp("inventories")
-    wanted = {name: f"{{{{ {JOINED.format(name)} }}}}" for name in LISTS}
+    wanted = {name: f"{{{{ {JOINED.format(name)} }}}}" for name in (*LISTS, *SCANS)}
     plain = ("runbooks_system", "runbooks_history_url", *FOLDERS)
     wanted.update({name: f"{{{{ {name} | default(none) }}}}" for name in plain})
     copy = {"content": "{{ wanted | to_json }}", "dest": "{{ folder }}/{{ inventory_hostname }}.json", "mode": "0600"}
@@ -98,6 +99,26 @@ def test_every_log_policy_is_accepted(hosts, inventory, host):
     assert not result.error_messages
     policies = policy.parse(result.validated_parameters["policies"])
     assert all(one.older_than >= 7 * 86400 for one in policies if one.action == "delete")
+
+
+@pytest.mark.parametrize(("inventory", "host"), EACH)
+def test_every_source_rule_code_and_measure_of_log_scan_is_accepted(hosts, inventory, host):
+    """L1 to L4, K6: the tables of the four systems."""
+    found = hosts[inventory][host]
+    given = {name: found[f"runbooks_scan_{name}_"] for name in ("sources", "rules", "codes", "measures")}
+    result = ArgumentSpecValidator(_options.SPEC).validate(given)
+    assert not result.error_messages
+    options = _options.read(result.validated_parameters)
+    assert options.sources
+    assert options.rules
+    assert all(any(rule.bounds.values()) or inventory == "local" for rule in options.rules)
+
+
+def test_the_error_codes_of_mcp_have_meaning_and_remedy(hosts):
+    """L3"""
+    codes = {each["code"]: each for each in hosts["reference"]["mcp.example.org"]["runbooks_scan_codes_"]}
+    assert set(codes) == {"AUTH_001", "AUTH_002", "AUTH_003", "VAL_001", "DB_001", "API_001"}
+    assert all(each["meaning"] and each["remedy"] for each in codes.values())
 
 
 def test_a_wrong_check_would_be_noticed(hosts):
