@@ -140,7 +140,7 @@ def test_every_place_of_a_line_across_the_blocks(fresh, log):
     """The line that matches begins at each byte around the border of a block."""
     line = f"{stamp(1000)} sync done"
     for shift in range(-3, len(line) + 4):
-        write(log, f"{stamp(9000)} a", line, "b" * (2**18 - 2 - len(line) + shift))
+        write(log, f"{stamp(9000)} a", "p\n" * 2**18, line, "b" * (2**18 - 2 - len(line) + shift))
         assert age_of(fresh()) == pytest.approx(1000, abs=60)
 
 

@@ -192,7 +192,9 @@ def test_a_command_in_the_folder_itself(migrations, application):
     assert migrations(command=["bin/alembic"])["status"] == "ok"
 
 
-def test_looking_leaves_nothing_behind(migrations, application):
+def test_looking_leaves_nothing_behind(migrations, application, monkeypatch):
+    for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"):
+        monkeypatch.delenv(name, raising=False)
     application.alembic("upgrade", "head")
     before = sorted(application.folder.rglob("*")), application.database.read_bytes()
     migrations()

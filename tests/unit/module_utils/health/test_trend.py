@@ -70,6 +70,7 @@ def around_midnight(day):
         ("cleaned up once, growth goes on", lambda d: 50 + 2 * d - (30 if d > 5 else 0), 10, 25, 32),
         ("cleaned up yesterday, growth goes on", lambda d: 50 + 2 * d - (30 if d > 9 else 0), 10.5, 25, 32),
         ("something large was copied once", lambda d: 40 + (30 if d > 8 else 0), 10.5, NEVER, NEVER),
+        ("something large was copied once, some days ago", lambda d: 40 + (30 if d > 6.9 else 0), 10.5, NEVER, NEVER),
         ("a leak that began three days ago", lambda d: 40 + max(0, d - 17) * 8, 20.5, 3, 12),
         ("one odd day", lambda d: 50 + (30 if 6 <= d < 7 else 0), 8.5, NEVER, NEVER),
     ],
