@@ -2,17 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""HTTP/1.1 as checks need it: one request, one deadline for all of it, the body as a stream.
-
-The standard library's client limits each packet's time, so that a server that sends a byte a second is never too late; and
-importing it (with the parser of e-mail headers, and TLS where none is used) takes 10 ms of each host's run.
-"""
+"""HTTP as checks need it: one request, one deadline for all of it, the body as a stream."""
 
 from __future__ import annotations
 
 import contextlib
+import http.client
+import io
 import re
 import socket
+import ssl
 import string
 import time
 import typing as t
@@ -29,9 +28,6 @@ OPTIONS: dict[str, t.Any] = {
     "ca_path": {"type": "path"},
 }
 WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-LOOPBACK = r"localhost|127\.[0-9.]+|::1"
-LINE_LIMIT = 65536
-HEADER_LIMIT = 100
 REDIRECT_LIMIT = 10
 PIECE = 65536
 
@@ -41,10 +37,7 @@ class NoHttp(RunbookError):
 
 
 def refuse(options: t.Mapping[str, t.Any]) -> None:
-    """What makes no request at all.
-
-    TLS is imported here, where it can be of use, and not in the thread of the check: an import beside a fork can hang.
-    """
+    """What makes no request at all."""
     url = options["url"]
     parts = re.fullmatch(r"(https?)://([^/?#]*)[!-~]*", url)
     if parts is None:
@@ -64,15 +57,6 @@ def refuse(options: t.Mapping[str, t.Any]) -> None:
     for name, value in options["headers"].items():
         if not re.fullmatch(WORD, str(name)) or re.search(r"[^\t\x20-\x7e\x80-\xff]", str(value)):
             raise InputError("headers", name, "is no header", "Write a name and one line of text.")
-    if _may_meet_tls(options):
-        import ssl  # noqa: F401
-
-
-def _may_meet_tls(options: t.Mapping[str, t.Any]) -> bool:
-    """Whether TLS is loaded, 4 ms of a host's time: not for a plain address on the host itself, unless certificates are spoken of."""
-    parts = urlsplit(options["url"])
-    local = parts.scheme == "http" and re.fullmatch(LOOPBACK, parts.hostname or "")
-    return not local or not options["validate_certs"] or bool(options["ca_path"])
 
 
 def shown(url: str) -> str:
@@ -81,23 +65,19 @@ def shown(url: str) -> str:
 
 
 class Answer:
-    """Status and headers (names in lower case) of an answer; its body is read with `pieces` or `body`."""
+    """Status and headers (names in lower case, joined where they come twice) of an answer, and its body."""
 
-    def __init__(self, wire: _Wire, method: str) -> None:
-        self.status, self.headers = _head(wire)
-        while 100 <= self.status < 200:
-            self.status, self.headers = _head(wire)
-        self._wire = wire
-        self._empty = method == "HEAD" or self.status in (204, 304)
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self._response = response
 
     def pieces(self) -> t.Iterator[bytes]:
         """The body as it comes; raises NoHttp when it ends too early, TimeoutError at the deadline."""
-        if self._empty:
-            return iter(())
-        if "chunked" in self.headers.get("transfer-encoding", "").lower():
-            return self._chunks()
-        length = self.headers.get("content-length", "")
-        return self._exactly(int(length)) if length.isdecimal() else self._rest()
+        while piece := self._response.read1(PIECE):
+            yield piece
+        if self._response.length:
+            raise NoHttp(f"the body ended {self._response.length} bytes too early")
 
     def body(self, limit: int, too_large: str) -> bytes:
         """The whole body; NoHttp says `too_large` when it has more than `limit` bytes."""
@@ -107,29 +87,6 @@ class Answer:
             if len(body) > limit:
                 raise NoHttp(too_large)
         return bytes(body)
-
-    def _rest(self) -> t.Iterator[bytes]:
-        while piece := self._wire.some(PIECE):
-            yield piece
-
-    def _exactly(self, length: int) -> t.Iterator[bytes]:
-        while length:
-            piece = self._wire.some(min(length, PIECE))
-            if not piece:
-                raise NoHttp(f"the body ended {length} bytes too early")
-            length -= len(piece)
-            yield piece
-
-    def _chunks(self) -> t.Iterator[bytes]:
-        while True:
-            size = re.match(rb"[0-9A-Fa-f]{1,15}(?=[;\s]|$)", self._wire.line())
-            if size is None:
-                raise NoHttp("the body ended in the middle of its chunks")
-            length = int(size[0], 16)
-            if not length:
-                return
-            yield from self._exactly(length)
-            self._wire.line()
 
 
 @contextlib.contextmanager
@@ -150,7 +107,7 @@ def ask(
     try:
         with contextlib.ExitStack() as stack:
             yield _follow(options, deadline, url, method, body, headers or {}, stop, stack)
-    except (OSError, NoHttp, UnicodeError) as error:
+    except (OSError, NoHttp, UnicodeError, http.client.HTTPException) as error:
         raise TargetDown(f"{shown(options['url'])}: {_reason(error, options['timeout'])}") from error
 
 
@@ -158,6 +115,12 @@ def _reason(error: Exception, timeout: float) -> str:
     # Python 3.9 has a class of its own for it.
     if isinstance(error, (TimeoutError, socket.timeout)):
         return f"no whole answer within {timeout:g} s"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "the connection was closed without an answer"
+    if isinstance(error, http.client.IncompleteRead):
+        return "the body ended in the middle of its chunks"
+    if isinstance(error, http.client.BadStatusLine):
+        return f"the answer is no HTTP: {error.line[:80].strip()}"
     reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
     return re.sub(r" \(_ssl\.c:\d+\)", "", reason)
 
@@ -174,12 +137,14 @@ def _follow(
 ) -> Answer:
     given = _joined({"User-Agent": "sre.runbooks", **headers}, options["headers"])
     for _number in range(REDIRECT_LIMIT + 1):
-        wire = stack.enter_context(_Wire(options, url, deadline))
-        wire.send(_request(url, method, body, given))
-        answer = Answer(wire, method)
+        answer = _request(options, url, deadline, method, body, given, stack)
         place = quote(answer.headers.get("location", ""), safe=string.punctuation, encoding="latin-1")
         following = urljoin(url, place) if place else ""
-        if answer.status not in (301, 302, 303, 307, 308) or answer.status in stop or not _leads(options, following):
+        if (
+            answer.status not in (301, 302, 303, 307, 308)
+            or answer.status in stop
+            or not following.startswith(("http://", "https://"))
+        ):
             return answer
         stack.close()
         if body is not None and (answer.status == 303 or (answer.status in (301, 302) and method == "POST")):
@@ -203,110 +168,81 @@ def _joined(headers: t.Mapping[str, str], given: t.Mapping[str, t.Any]) -> dict[
     return {**kept, **{str(name): str(value) for name, value in given.items()}}
 
 
-def _leads(options: t.Mapping[str, t.Any], following: str) -> bool:
-    """Whether a redirect can be followed: to HTTP, and to TLS only where it is loaded."""
-    if not following.startswith(("http://", "https://")):
-        return False
-    if following.startswith("https://") and not _may_meet_tls(options):
-        raise NoHttp(f"redirects to {shown(following)}. Give this address as url, with ca_path where it needs one.")
-    return True
-
-
-def _request(url: str, method: str, body: bytes | None, given: t.Mapping[str, str]) -> bytes:
-    parts = urlsplit(url)
-    headers = {"Host": parts.netloc.rpartition("@")[2], "Connection": "close", "Accept-Encoding": "identity"}
-    if body is not None or method in ("POST", "PUT", "PATCH"):
-        headers["Content-Length"] = str(len(body or b""))
-    lines = [f"{name}: {value}" for name, value in _joined(headers, given).items()]
+def _request(
+    options: t.Mapping[str, t.Any],
+    url: str,
+    deadline: float,
+    method: str,
+    body: bytes | None,
+    headers: dict[str, str],
+    stack: contextlib.ExitStack,
+) -> Answer:
+    """Ask once, on a connection of its own that `stack` closes."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise NoHttp(f"redirects to {shown(url)}, which is no address: {error}") from error
+    plain = stack.enter_context(contextlib.closing(connect(host, port, deadline)))
+    wire = _Wire(plain, deadline)
+    if parts.scheme == "https":
+        wire.limit()
+        wire.socket = stack.enter_context(contextlib.closing(_tls(options).wrap_socket(plain, server_hostname=host)))
+    connection = http.client.HTTPConnection(host, port)
+    connection.sock = wire  # type: ignore[assignment]
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return "\r\n".join([f"{method} {target} HTTP/1.1", *lines, "", ""]).encode("latin-1") + (body or b"")
+    given = _joined({"Host": parts.netloc.rpartition("@")[2], "Connection": "close"}, headers)
+    connection.request(method, target, body, given)
+    response = connection.getresponse()
+    if wire.ended:
+        raise NoHttp("the connection was closed in the middle of the headers")
+    return Answer(response)
 
 
-def _head(wire: _Wire) -> tuple[int, dict[str, str]]:
-    """Status and headers; of headers that come twice, the first."""
-    line = wire.line()
-    if not line:
-        raise NoHttp("the connection was closed without an answer")
-    match = re.match(rb"HTTP/1\.\d (\d{3})(?:\s|$)", line)
-    if match is None:
-        raise NoHttp(f"the answer is no HTTP: {line[:80].decode('latin-1').strip()}")
-    headers: dict[str, str] = {}
-    for _number in range(HEADER_LIMIT + 1):
-        line = wire.line()
-        if not line:
-            raise NoHttp("the connection was closed in the middle of the headers")
-        name, _colon, value = line.decode("latin-1").partition(":")
-        if not line.strip():
-            return int(match[1]), headers
-        headers.setdefault(name.lower(), value.strip())
-    raise NoHttp(f"more than {HEADER_LIMIT} headers")
+class _Wire(io.RawIOBase):
+    """What http.client takes for a socket and for the file made of it; every operation ends at `deadline`.
 
+    http.client by itself limits the time of each packet, so that a server that sends a byte a second is never too late.
+    """
 
-class _Wire:
-    """A connection of which every operation ends at `deadline`, with TimeoutError."""
-
-    def __init__(self, options: t.Mapping[str, t.Any], url: str, deadline: float) -> None:
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self.socket = connection
+        self.ended = False
         self._deadline = deadline
-        self._buffer = b""
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        except ValueError as error:
-            raise NoHttp(f"redirects to {shown(url)}, which is no address: {error}") from error
-        self._socket = connect(host, port, deadline)
-        if parts.scheme == "https":
-            with contextlib.ExitStack() as stack:
-                stack.callback(self._socket.close)
-                self._limit()
-                self._socket = _tls(options).wrap_socket(self._socket, server_hostname=host)
-                stack.pop_all()
 
-    def __enter__(self) -> _Wire:
-        return self
-
-    def __exit__(self, *_ignored: object) -> None:
-        self._socket.close()
-
-    def send(self, data: bytes) -> None:
-        """Send all of `data`."""
-        self._limit()
-        self._socket.sendall(data)
-
-    def some(self, most: int) -> bytes:
-        """Some bytes, at most `most`; none at the end."""
-        if not self._buffer:
-            self._fill()
-        piece, self._buffer = self._buffer[:most], self._buffer[most:]
-        return piece
-
-    def line(self) -> bytes:
-        """A line with its end; what is left at the end of all."""
-        while (end := self._buffer.find(b"\n")) < 0:
-            if len(self._buffer) > LINE_LIMIT:
-                raise NoHttp(f"a line of its head is longer than {LINE_LIMIT} bytes")
-            if not self._fill():
-                end = len(self._buffer)
-                break
-        line, self._buffer = self._buffer[: end + 1], self._buffer[end + 1 :]
-        return line
-
-    def _fill(self) -> bytes:
-        self._limit()
-        piece = self._socket.recv(PIECE)
-        self._buffer += piece
-        return piece
-
-    def _limit(self) -> None:
+    def limit(self) -> None:
+        """Let the next operation have the time that is left."""
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        self._socket.settimeout(left)
+        self.socket.settimeout(left)
+
+    def sendall(self, data: t.Any) -> None:
+        """Send all of `data`."""
+        self.limit()
+        self.socket.sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """A file to read the answer from."""
+        return io.BufferedReader(self, PIECE)
+
+    def readable(self) -> bool:
+        """It is there to be read."""
+        return True
+
+    def readinto(self, buffer: t.Any) -> int:
+        """Fill `buffer` with what comes next; 0 at the end."""
+        self.limit()
+        count = self.socket.recv_into(buffer)
+        self.ended = not count
+        return count
+
+    def close(self) -> None:
+        """Nothing: http.client closes it before the body is read; its maker closes the socket."""
 
 
-def _tls(options: t.Mapping[str, t.Any]) -> t.Any:
+def _tls(options: t.Mapping[str, t.Any]) -> ssl.SSLContext:
     """What the user says of certificates holds after a redirect too."""
-    import ssl
-
     try:
         context = ssl.create_default_context(cafile=options["ca_path"])
     except OSError as error:
