@@ -155,7 +155,9 @@ def _make(jobs: t.Sequence[Job], tools: Tools) -> dict[Job, OSError | RunbookErr
         return {}
     try:
         _pack(jobs, tools)
-        return {job: Left(CHANGED) for job in _differing([(job, job.made()) for job in jobs], tools)}
+        differing = _differing([(job, job.made()) for job in jobs], tools)
+        if len(jobs) == 1 or not differing:
+            return {job: Left(CHANGED) for job in differing}
     except (OSError, EOFError, zlib.error, RunbookError) as error:
         if len(jobs) == 1:
             return {jobs[0]: error if isinstance(error, (OSError, RunbookError)) else RunbookError(str(error))}
@@ -182,7 +184,9 @@ def _pack(jobs: t.Sequence[Job], tools: Tools) -> None:
     def take(_input: t.IO[bytes], output: t.IO[bytes]) -> None:
         for job in jobs:
             with os.fdopen(job.made(), "wb", closefd=False) as stream:
-                copy_frame(output, stream.write)
+                size = copy_frame(output, stream.write)
+            if size not in (None, job.before[2]):
+                raise Left(CHANGED)
 
     _zstd(tools, [], [job.source for job in jobs], take)
 

@@ -38,3 +38,38 @@ def test_a_failure_is_told_and_keeps_the_host_in_the_play(playbook, logs, tmp_pa
     assert done.returncode == 0, done.stdout
     assert "logs could not be cleaned up: policies[p].paths: '/etc' is a folder of the system" in done.stdout
     assert "rescued=1" in done.stdout
+
+
+def test_containers_are_looked_at_without_policies_too(playbook, tmp_path):
+    """A runtime that does not answer is an outcome; that the module was called is what counts here (L6)."""
+    variables = {"runbooks_log_containers": {"runtime": "docker"}, "log_cleanup_state_dir": str(tmp_path / "state")}
+    done = playbook(ROLE, variables)
+    assert done.returncode == 0, done.stdout
+    assert '"subject": "containers:docker"' in done.stdout
+
+
+def test_the_four_actions_in_one_call(playbook, logs, tmp_path):
+    """L5: an inventory's policies of every action, then nothing left to do."""
+    variables = {
+        "log_cleanup_state_dir": str(tmp_path / "state"),
+        "runbooks_logs_x": [
+            policy(logs, name="delete", patterns=["a.log.4"]),
+            policy(logs, name="compress", patterns=["a.log.3"], action="compress"),
+            policy(
+                logs,
+                name="archive",
+                patterns=["a.log.2"],
+                older_than="1h",
+                action="archive",
+                archive_dir=str(tmp_path / "archive"),
+            ),
+            policy(logs, name="truncate", patterns=["a.log.1"], older_than="1h", action="truncate"),
+        ],
+    }
+    done = playbook(ROLE, variables, ["--diff"])
+    assert done.returncode == 0, done.stdout
+    assert names_in(logs) == ["a.log.1", "a.log.3.zst"]
+    assert (logs / "a.log.1").stat().st_size == 0
+    assert names_in(tmp_path / "archive") == ["a.log.2"]
+    assert f"+{tmp_path}/archive/a.log.2" in done.stdout
+    assert "changed=0" in playbook(ROLE, variables).stdout

@@ -98,7 +98,12 @@ def test_every_log_policy_is_accepted(hosts, inventory, host):
     result = ArgumentSpecValidator(SPEC).validate({"policies": specs})
     assert not result.error_messages
     policies = policy.parse(result.validated_parameters["policies"])
-    assert all(one.older_than >= 7 * 86400 for one in policies if one.action == "delete")
+    # A week at least, or what is past a gigabyte and more.
+    assert all(
+        one.max_total >= 1 << 30 if one.older_than is None else one.older_than >= 7 * 86400
+        for one in policies
+        if one.action == "delete"
+    )
 
 
 @pytest.mark.parametrize(("inventory", "host"), EACH)
