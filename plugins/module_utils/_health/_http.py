@@ -120,7 +120,7 @@ def _reason(error: Exception, timeout: float) -> str:
     if isinstance(error, http.client.IncompleteRead):
         return "the body ended in the middle of its chunks"
     if isinstance(error, http.client.BadStatusLine):
-        return f"the answer is no HTTP: {error.line[:80].strip()}"
+        return f"the answer is no HTTP: {str(error)[:80]}"
     reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
     return re.sub(r" \(_ssl\.c:\d+\)", "", reason)
 
@@ -189,7 +189,7 @@ def _request(
         wire.limit()
         wire.socket = stack.enter_context(contextlib.closing(_tls(options).wrap_socket(plain, server_hostname=host)))
     connection = http.client.HTTPConnection(host, port)
-    connection.sock = wire  # type: ignore[assignment]
+    connection.sock = wire
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     given = _joined({"Host": parts.netloc.rpartition("@")[2], "Connection": "close"}, headers)
     connection.request(method, target, body, given)

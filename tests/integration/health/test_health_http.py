@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -358,8 +359,10 @@ def test_what_a_redirect_makes_of_method_and_body(check, serve, status, method, 
     asked = []
 
     def talk(connection):
-        request = connection.recv(65536)
-        asked.append(request)
+        with connection.makefile("rb") as stream:
+            head = b"".join(iter(stream.readline, b"\r\n"))
+            length = re.search(rb"Content-Length: (\d+)", head)
+            asked.append(head + (stream.read(int(length[1])) if length else b""))
         connection.sendall(body("", "200 OK" if len(asked) > 1 else f"{status} Elsewhere", Location="/b?x=%20 y"))
 
     given = {} if method == "HEAD" else {"body": {"n": 1}}
