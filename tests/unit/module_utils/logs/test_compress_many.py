@@ -139,7 +139,7 @@ def test_frames_are_cut_where_zstd_ends_them():
         subprocess.run(["zstd", "-qc", "--no-check", "-19"], input=contents[4], check=True, capture_output=True).stdout
     )
     stream = io.BytesIO(b"".join(packed))
-    for frame, content in zip(packed, [*contents, contents[4]]):
+    for frame, content in zip(packed, [*contents, contents[4]], strict=True):
         found = io.BytesIO()
         # From a pipe zstd does not know the size beforehand.
         assert frames.copy_frame(stream, found.write) in (None, len(content))
