@@ -72,6 +72,7 @@ def test_any_line_counts_without_a_pattern(check, log):
         f"{NOW - 1000:.3f} sync done",
         time.strftime("%Y-%m-%d %H:%M:%S,123 - app - INFO - sync done", time.localtime(NOW - 1000)),
     ],
+    ids=["syslog", "nginx", "json", "epoch", "python"],
 )
 def test_time_stamps_are_found_by_themselves(fresh, log, line):
     write(log, line, *["nothing"] * 50)
@@ -102,7 +103,9 @@ def test_lines_without_stamps_before_the_last_are_unknown(fresh, log):
     )
 
 
-@pytest.mark.parametrize("content", ["", "\n", "nothing here\n", f"{stamp(10)} sync failed\n"])
+@pytest.mark.parametrize(
+    "content", ["", "\n", "nothing here\n", f"{stamp(10)} sync failed\n"], ids=["empty", "blank", "other", "failed"]
+)
 def test_a_log_without_such_a_line_is_critical(fresh, log, content):
     log.write_text(content)
     outcome = fresh()

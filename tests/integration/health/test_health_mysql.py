@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import secrets
 import shutil
 import subprocess
@@ -81,9 +82,10 @@ def test_a_host_or_a_port_means_tcp(check, tcp, host):
 
 
 def test_mysql_over_its_socket_as_an_operating_system_user(check, mariadb_server):
-    """Peer authentication, as Debian sets it up for root and mysql."""
-    mariadb_server.sql("CREATE OR REPLACE USER mysql@localhost IDENTIFIED VIA unix_socket")
-    connection = {"socket": str(mariadb_server.socket), "run_as": "mysql"}
+    """Peer authentication, as Debian sets it up for root and mysql; only root can take another's place."""
+    user = "mysql" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    mariadb_server.sql(f"CREATE OR REPLACE USER `{user}`@localhost IDENTIFIED VIA unix_socket")
+    connection = {"socket": str(mariadb_server.socket), **({"run_as": user} if os.geteuid() == 0 else {"user": user})}
     outcome = check("mysql", connection=connection, timeout="60s")
     assert outcome["status"] == "ok", outcome
     refused = check("mysql", connection={**connection, "user": "root"}, timeout="60s")
