@@ -24,6 +24,14 @@ def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.fixture(autouse=True, params=["each file asked of the kernel", "many files"])
+def _size_of_the_run(request, monkeypatch):
+    """Small runs ask the kernel about each file; large ones look at processes now and then, and delete in threads."""
+    if request.param == "many files":
+        monkeypatch.setattr(cleanup, "EXACT", 0)
+        monkeypatch.setattr(os, "cpu_count", lambda: 4)
+
+
 @pytest.fixture
 def logs(tmp_path):
     """A folder of logs."""
@@ -204,6 +212,21 @@ def cleanup_limits():
     from ansible_collections.sre.runbooks.plugins.module_utils._logs.policy import Limits
 
     return Limits(1000, 1 << 30, 100)
+
+
+@pytest.mark.parametrize("allowance", [None, 123])
+def test_many_folders_lose_exactly_what_was_planned(logs, policies, old, run_command, allowance):
+    for folder in range(8):
+        (logs / str(folder)).mkdir()
+        for number in range(60):
+            old(logs / str(folder) / f"{number}.log", days=40 if number % 2 else 1, content="12345")
+    looked = cleanup.observe(policies({"folder": logs, "recurse": True, **OLD}), time.time(), writers.look())
+    done = cleanup.Done()
+    cleanup.apply(looked, run_command, [done], None, allowance)
+    gone = allowance or 240
+    assert (done.files, done.bytes, done.freed, done.faults) == (gone, 5 * gone, 5 * gone, 0)
+    assert len(list(logs.rglob("*.log"))) == 480 - gone
+    assert sum(int(path.stem) % 2 for path in logs.rglob("*.log")) == 240 - gone
 
 
 def test_a_race_over_names_never_reaches_outside(logs, precious, policies, old, act):
