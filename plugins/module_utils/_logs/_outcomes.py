@@ -104,6 +104,8 @@ class Judge:
                 status = outcome.worst([status, "warning"]) if self._options.shapes == "warning" else status
         verdict = self._judge(f"source:{source.name}", "size_bytes", metrics.get("size_bytes"), source.bounds)
         texts = [*result.problems[:_TOLD], *result.warnings[:_TOLD], *verdict.reasons, *parts]
+        # Names of files need not be UTF-8.
+        texts = [each.encode("utf-8", "replace").decode() for each in texts]
         details: dict[str, t.Any] = {"source": source.name, "formats": sorted(result.formats)}
         if examples:
             details["new_shapes"] = examples
