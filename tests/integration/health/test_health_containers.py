@@ -41,9 +41,11 @@ def image(tmp_path_factory):
     archive = tmp_path_factory.mktemp("image") / "root.tar"
     with tarfile.open(archive, "w") as tar:
         tar.add(busybox, "bin/busybox")
-        for name in ("sh", "sleep", "true", "false"):
-            link = tarfile.TarInfo(f"bin/{name}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+        links = {f"bin/{name}": "busybox" for name in ("sh", "sleep", "true", "false")}
+        # Where programs of this machine, mounted as /usr, look for their libraries.
+        for name, goal in {**links, "lib": "usr/lib", "lib64": "usr/lib64"}.items():
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, goal
             tar.addfile(link)
     in_lab("podman", "import", "--quiet", str(archive), IMAGE)
     return IMAGE
@@ -79,6 +81,26 @@ def containers(tmp_path):
         return outcome
 
     return go
+
+
+@pytest.mark.parametrize("client", ["mariadb", "mysql"])
+def test_a_database_is_asked_by_the_client_inside_a_container(start, containers, mariadb_server, client):
+    """H5, D1: the client that the image has, by its name of either maker; the password is in its environment alone."""
+    folder = mariadb_server.socket.parent
+    mounts = ["/usr/lib:/usr/lib:ro", f"{shutil.which('mariadb')}:/usr/bin/{client}:ro", f"{folder}:{folder}:ro"]
+    lib64 = ["--volume=/usr/lib64:/usr/lib64:ro"] if Path("/usr/lib64").is_dir() else []
+    name = start(*[f"--volume={each}" for each in mounts], *lib64)
+    connection = {"container": name, "socket": str(mariadb_server.socket), "user": "root"}
+    outcome = containers(type="mysql", connection={**connection, "password": mariadb_server.password})
+    assert outcome["status"] == "ok", outcome
+    assert outcome["details"]["version"] == mariadb_server.sql("SELECT @@version")
+    outcome = containers(type="mysql", connection={**connection, "password": "wrong-geheim-0123456789"})
+    assert outcome["status"] == "critical"
+    assert outcome["summary"].startswith(f"MariaDB at {mariadb_server.socket} in {name}: ")
+    assert "ERROR 1045 (28000): Access denied" in outcome["summary"]
+    outcome = containers(type="mysql", connection={**connection, "container": "nosuch"})
+    assert outcome["status"] == "critical"
+    assert "no container with name or ID" in outcome["summary"]
 
 
 @pytest.mark.parametrize("label", ["com.docker.compose.project", "io.podman.compose.project"])
