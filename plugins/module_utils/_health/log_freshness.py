@@ -110,7 +110,10 @@ def _files(paths: t.Sequence[tuple[float, str]], options: t.Mapping[str, t.Any],
         if best.when is not None and changed <= best.when:
             break
         search = Search(path, changed, options, host, deadline)
-        found = search.run(left)
+        try:
+            found = search.run(left)
+        except FileNotFoundError:  # rotated away since it was listed
+            continue
         left -= search.looked_at
         if found.when is not None:
             best = found if best.when is None or found.when > best.when else best

@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ansible_collections.sre.runbooks.plugins.module_utils._health import log_freshness
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host
 from ansible_collections.sre.runbooks.plugins.module_utils._health.log_freshness import Found
 
 
@@ -44,3 +47,13 @@ def test_journal():
         (1763703479.0, ""),
     ]
     assert log_freshness.parse_journal("") == []
+
+
+def test_a_log_that_is_rotated_away_meanwhile_is_passed_over(tmp_path):
+    there = tmp_path / "there.log"
+    there.write_text("1000 x\n2001-09-09T01:46:40Z sync done\n")
+    options = {"pattern": "sync", "timestamp": None, "zone": "local", "limit": 1000}
+    paths = [(2e9, str(tmp_path / "gone.log")), (1.5e9, str(there))]
+    host = Host(None, 2e9)
+    assert log_freshness._files(paths, options, host, time.monotonic() + 60).when == 1e9
+    assert log_freshness._files(paths[:1], options, host, time.monotonic() + 60) == Found(None)
