@@ -21,11 +21,15 @@ from ansible_collections.sre.runbooks.plugins.module_utils._logs._tally import T
 STAGE = "log_scan"
 SHOWN = 400
 _TOLD = 5
+_MOST_HELD = 5000
 Outcome = dict[str, t.Any]
 
 
 class SourceResult:
-    """What reading one source came to. Sizes in bytes; `lines` only where a rule asks for a ratio."""
+    """What reading one source came to. Sizes in bytes; `lines` only where a rule asks for a ratio.
+
+    `elapsed` are the seconds that its lines are of; None for a first run with a cursor.
+    """
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -36,6 +40,7 @@ class SourceResult:
         self.unstamped = 0
         self.formats: set[str] = set()
         self.first_run = False
+        self.elapsed: float | None = None
         self.problems: list[str] = []
         self.warnings: list[str] = []
         self.lost: list[str] = []
@@ -49,16 +54,15 @@ class Judge:
         self,
         options: Options,
         results: t.Sequence[SourceResult],
-        elapsed: float | None,
         held: dict[str, float],
         now: float,
     ) -> None:
         self._options = options
         self._results = results
-        self._elapsed = elapsed
         self._held = held
         self._now = now
         self._asked: set[str] = set()
+        self._judged: set[str] = set()
 
     def envelope(
         self, tallies: t.Sequence[Tally], measured: t.Sequence[tuple[Tally, _measures.Sketch]]
@@ -70,8 +74,10 @@ class Judge:
         return outcome.envelope(outcomes)
 
     def still_asked(self) -> dict[str, float]:
-        """`held` without the bounds that nobody asks for any more."""
-        return {key: since for key, since in self._held.items() if key.split("/", 1)[0] in self._asked}
+        """`held` without bounds that this call's rules have no more; what other calls on this host asked for stays."""
+        mine = tuple(f"{subject}/" for subject in self._asked)
+        kept = [(key, since) for key, since in self._held.items() if key in self._judged or not key.startswith(mine)]
+        return dict(kept[-_MOST_HELD:])
 
     def _source(self, result: SourceResult) -> Outcome:
         source = result.source
@@ -142,8 +148,9 @@ class Judge:
 
     def _figures(self, rule: Rule, tally: Tally) -> dict[str, float]:
         metrics: dict[str, float] = {"matches": tally.count}
-        if self._elapsed:
-            metrics["matches_per_minute"] = round(tally.count / (self._elapsed / 60), 6)
+        elapsed = self._elapsed(rule)
+        if elapsed:
+            metrics["matches_per_minute"] = round(tally.count / (elapsed / 60), 6)
         if rule.per == "ratio":
             lines = sum(each.lines for each in self._results if self._of(rule.sources, each))
             metrics["lines"] = lines
@@ -156,7 +163,8 @@ class Judge:
         return metrics
 
     def _summary(self, rule: Rule, tally: Tally, metrics: t.Mapping[str, float]) -> str:
-        period = f" in {units.show_duration(self._elapsed)}" if self._elapsed else ""
+        elapsed = self._elapsed(rule)
+        period = f" in {units.show_duration(elapsed)}" if elapsed else ""
         parts = [f"{tally.count} matching lines{period}"]
         if rule.per == "ratio":
             parts.append(f"{metrics['ratio_percent']:.3g} % of {metrics['lines']:.0f} lines")
@@ -174,6 +182,11 @@ class Judge:
         if tally.times:
             parts.append(f"the last at {stamp(tally.times[-1])}")
         return ", ".join(parts)
+
+    def _elapsed(self, rule: Rule) -> float | None:
+        """The seconds that the lines of a rule are of: the longest of its sources."""
+        known = [each.elapsed for each in self._results if self._of(rule.sources, each) and each.elapsed]
+        return max(known, default=None)
 
     def _measure(self, measure: Measure, tally: Tally, sketch: _measures.Sketch) -> Outcome:
         subject = f"measure:{measure.name}"
@@ -204,6 +217,7 @@ class Judge:
     def _judge(self, subject: str, metric: str, value: float | None, bounds: Bounds) -> threshold.Verdict:
         """Compare one figure; the reasons are sentences. A figure that is not there yet passes no bound."""
         self._asked.add(subject)
+        self._judged |= {f"{subject}/{metric}/{level}/{bound.text}" for level in bounds for bound in bounds[level]}
         if value is None:
             return threshold.Verdict("ok", [], False)
         found = threshold.judge(value, bounds, f"{subject}/{metric}", self._held, self._now)

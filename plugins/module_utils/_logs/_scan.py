@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import time
 import typing as t
@@ -64,22 +66,14 @@ class Scan:
             for source in self._options.sources:
                 results.append(Reading(self, source, watch).run())
         held: dict[str, float] = dict(self.memory.get("held", {}))
-        judged = _outcomes.Judge(self._options, results, self._elapsed(), held, self._now)
+        judged = _outcomes.Judge(self._options, results, held, self._now)
         envelope = judged.envelope(self.tallies, self.measured)
         self.memory = {
             "cursors": self._cursors,
             "shapes": self._shapes,
             "held": judged.still_asked(),
-            "scanned": self._now,
         }
         return envelope
-
-    def _elapsed(self) -> float | None:
-        """The seconds that the lines are of; None for a first run with a cursor."""
-        if not self._options.cursor:
-            return self._options.window
-        before = self.memory.get("scanned")
-        return None if before is None else max(1.0, self._now - before)
 
 
 class Reading:
@@ -99,6 +93,9 @@ class Reading:
         rules = [each for each in self._options.rules if each.sources is None or source.name in each.sources]
         self._counted = any(each.per == "ratio" for each in rules)
         self.result = _outcomes.SourceResult(source)
+        self.result.elapsed = None if self._options.cursor else self._options.window
+        # Under another path or unit a name is another source, with a first run of its own.
+        self._key = f"{source.name} {source.path or source.unit or source.container}"
 
     def run(self) -> _outcomes.SourceResult:
         """Read it; what went wrong is in the result."""
@@ -131,15 +128,24 @@ class Reading:
                     self._file(file, 0, file.size, self._since)
 
     def _from_cursor(self, files: t.Sequence[_sources.File]) -> None:
-        entries = self._scan._cursors.get(self._source.name)
-        entries = entries if isinstance(entries, list) else None
+        entries = self._remembered()
         planned = _cursor.plan(files, entries, self._scan._now, self._commands, self._options.from_start)
         self.result.first_run = entries is None and not self._options.from_start
         self.result.lost = planned.lost
         for part in planned.parts:
             if part.end < 0 or part.end > part.start:
                 self._file(part.file, part.start, part.end, None)
-        self._scan._cursors[self._source.name] = [part.entry for part in planned.parts]
+        self._remember([part.entry for part in planned.parts])
+
+    def _remembered(self) -> t.Any:
+        """What the last run with a cursor remembered of this very source; None when there was none."""
+        found = self._scan._cursors.get(self._key, {})
+        if found:
+            self.result.elapsed = max(1.0, self._scan._now - found["scanned"])
+        return found.get("cursor")
+
+    def _remember(self, cursor: t.Any) -> None:
+        self._scan._cursors[self._key] = {"scanned": self._scan._now, "cursor": cursor}
 
     def _file(self, file: _sources.File, start: int, end: int, since: float | None) -> None:
         """Read one file; one that is damaged or gone is noted, and the others are read all the same."""
@@ -151,13 +157,13 @@ class Reading:
         except _lines.CutShort as error:
             self.result.warnings.append(str(error))
         except FileNotFoundError:
+            if self._options.cursor:
+                raise RunbookError(f"{file.path}: moved while the logs were read; the next run will read it") from None
             self.result.warnings.append(f"{file.path}: gone while the logs were read")
 
     def _plain(self, file: _sources.File, start: int, end: int, since: float | None) -> None:
-        descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = _opened(file)
         try:
-            if os.fstat(descriptor).st_ino != file.inode:
-                raise RunbookError(f"{file.path}: rotated while the logs were read; the next run will read it")
             # By its descriptor: a rotation meanwhile changes what the name means.
             path = f"/proc/self/fd/{descriptor}"
             feed = self._feed(os.pread(descriptor, 1 << 16, 0))
@@ -192,22 +198,21 @@ class Reading:
 
     def _program(self) -> None:
         cursor = self._options.cursor
-        mark = self._scan._cursors.get(self._source.name) if cursor else None
-        mark = mark if isinstance(mark, str) else None
+        mark = self._remembered() if cursor else None
         first = cursor and mark is None and not self._options.from_start
         since = Since(0.0 if cursor else self._since, mark, first, cursor)
         origin = Origin(self._source, since, self._commands, self._options.timeout)
         self.result.first_run = first
         self._blocks(origin.blocks(), None)
         if cursor and origin.mark:
-            self._scan._cursors[self._source.name] = origin.mark
+            self._remember(origin.mark)
 
     def _blocks(self, blocks: t.Iterator[bytes], since: float | None) -> None:
         first = next(blocks, None)
         if first is None:
             return
         feed = self._feed(first)
-        joined = _chain(first, blocks)
+        joined = itertools.chain([first], blocks)
         for block in joined if since is None else _window.younger(joined, since, feed.when):
             self._tick()
             feed.feed(block)
@@ -238,9 +243,22 @@ class Reading:
             raise RunbookError(f"not read to its end within the {self._options.timeout:g} s of option timeout")
 
 
-def _chain(first: bytes, others: t.Iterator[bytes]) -> t.Iterator[bytes]:
-    yield first
-    yield from others
+def _opened(file: _sources.File) -> int:
+    """A descriptor of the very file, which may have been renamed since it was looked at; FileNotFoundError when it is gone."""
+    for path in itertools.chain([file.path], _of_inode(file)):
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            if os.fstat(descriptor).st_ino == file.inode:
+                return descriptor
+            os.close(descriptor)
+    raise FileNotFoundError(file.path)
+
+
+def _of_inode(file: _sources.File) -> t.Iterator[str]:
+    with os.scandir(os.path.dirname(file.path)) as entries:
+        for entry in entries:
+            if entry.inode() == file.inode:
+                yield entry.path
 
 
 def _told(error: RunbookError | OSError) -> str:

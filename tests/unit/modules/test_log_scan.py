@@ -392,10 +392,16 @@ def test_new_shapes_are_those_never_seen_before(run, tmp_path):
     assert run(**options)["by"]["source:app"]["metrics"]["new_shapes"] == 0
 
 
-def test_a_bound_with_for_waits(run, log):
+def test_a_bound_with_for_waits(run, log, tmp_path):
     rule = {**ERRORS, "warning": "> 1 for 1h"}
     found = run(sources=[source(log)], rules=[rule])["by"]["rule:errors"]
     assert (found["status"], found["pending"]) == ("ok", True)
+    # Another call on this host, with other rules, does not start its time anew; a bound taken back is forgotten.
+    run(sources=[source(log)], rules=[{**ERRORS, "name": "other"}])
+    document = tmp_path / "state" / "log_scan.json"
+    assert "rule:errors/matches/warning/> 1 for 1h" in json.loads(document.read_text())["held"]
+    run(sources=[source(log)], rules=[{**ERRORS, "warning": "> 2 for 1h"}])
+    assert list(json.loads(document.read_text())["held"]) == ["rule:errors/matches/warning/> 2 for 1h"]
 
 
 def test_check_mode_keeps_nothing(run, log, tmp_path):

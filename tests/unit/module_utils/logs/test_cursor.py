@@ -259,8 +259,47 @@ def test_a_state_that_cannot_be_read_is_told(scan, log, tmp_path):
 def test_other_state_stays(scan, log, tmp_path):
     scan()
     document = json.loads((tmp_path / "state" / "log_scan.json").read_text())
-    assert document["cursors"]["app"][0]["path"] == str(log.path)
-    assert document["scanned"] <= time.time()
+    (cursor,) = document["cursors"].values()
+    assert cursor["cursor"][0]["path"] == str(log.path)
+    assert cursor["scanned"] <= time.time()
+    # A call with another source, or the same name for another path, has a first run of its own.
+    log.write(2)
+    other = Log(tmp_path / "other.log")
+    other.write(4)
+    assert scan(path=other.path)[0] == 0
+    assert scan()[0] == 2
+
+
+def test_a_log_renamed_while_the_run_begins_is_read_all_the_same(scan, log, monkeypatch):
+    scan()
+    log.write(5)
+    real = _scan._opened
+
+    def rename_first(file):
+        log.path.rename(log.path.with_name("app.log.1"))
+        log.write(2)
+        return real(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_scan, "_opened", rename_first)
+        assert scan()[0] == 5
+    assert scan()[0] == 2
+
+
+def test_a_log_gone_while_the_run_begins_makes_unknown_and_is_read_later(scan, log, monkeypatch):
+    scan()
+    log.write(5)
+    aside = log.path.with_name("elsewhere")
+
+    def hide(file):
+        log.path.rename(aside)
+        raise FileNotFoundError(file.path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_scan, "_opened", hide)
+        assert scan()[1]["status"] == "unknown"
+    aside.rename(log.path)
+    assert scan()[0] == 5
 
 
 def rotate(log, by_copy):
