@@ -16,6 +16,11 @@ import threading
 import time
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core import mysql
+from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
 
 WRONG = "wrong-geheim-0123456789"
 
@@ -123,8 +128,21 @@ def test_mysql_that_hangs_is_critical_at_the_timeout(check, tcp, hanging):
     assert outcome["summary"].startswith(f"MariaDB at 127.0.0.1:{hanging}: mariadb did not end within 1 s")
 
 
-def test_a_statement_that_waits_for_a_lock_ends_at_the_timeout_on_the_server_too(check, tcp, mariadb_server):
-    """FLUSH TABLES WITH READ LOCK blocks nothing that we ask; a stopped server does."""
+def test_a_statement_ends_on_the_server_at_its_timeout(tcp, mariadb_server):
+    """Killing the client alone would leave the server at work: check upon check, until all connections are used."""
+    with patch_module_args({}):
+        commands = Commands(AnsibleModule(argument_spec={}).run_command)
+    connection = {**dict.fromkeys(mysql.CONNECTION), **tcp()["connection"]}
+    started = time.monotonic()
+    done = mysql.query(commands, connection, "SELECT BENCHMARK(1e10, md5(1));", 1, check=False)
+    assert time.monotonic() - started < 30
+    assert done.rc
+    running = "SELECT count(*) FROM information_schema.processlist WHERE info LIKE '%BENCHMARK(%' AND info NOT LIKE '%processlist%'"
+    wait_for(lambda: mariadb_server.sql(running) == "0")
+    assert time.monotonic() - started < 20
+
+
+def test_a_server_that_is_stopped_is_critical_at_the_timeout(check, tcp, mariadb_server):
     process = int((mariadb_server.socket.parent / "pid").read_text())
     os.kill(process, 19)  # SIGSTOP: the kernel accepts connections, nobody answers
     try:
