@@ -97,6 +97,15 @@ def test_a_name_that_is_taken_is_never_overwritten(logs, goal, old, act, moving)
     assert not list(logs.iterdir())
 
 
+def test_a_file_of_the_same_size_and_time_is_not_taken_for_a_copy(logs, goal, old, act, moving):
+    goal.mkdir()
+    path = old(logs / "a.log", content="ours")
+    (goal / "a.log").write_text("them")
+    shutil.copystat(path, goal / "a.log")
+    assert act(moving(logs, goal))[0].files == 1
+    assert sorted(content(goal).values()) == ["ours", "them"]
+
+
 def test_no_name_left_is_told(logs, goal, old, act, moving, monkeypatch):
     monkeypatch.setattr(archive, "_names", lambda name, _mtime: iter([name]))
     goal.mkdir()

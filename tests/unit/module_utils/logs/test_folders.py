@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 
@@ -164,6 +166,70 @@ def test_a_file_open_for_writing_stays_and_one_open_for_reading_goes(logs, polic
         (done,) = act(policies({"folder": logs, **OLD}))
     assert done.files == 1
     assert names_in(logs) == ["written.log"]
+
+
+@pytest.mark.parametrize("action", ["delete", "compress", "archive"])
+def test_a_writer_whose_process_cannot_be_seen_is_known_to_the_kernel(
+    tmp_path, logs, policies, old, act, monkeypatch, action
+):
+    """As for another user than root, and for a writer that comes after the look at processes."""
+    monkeypatch.setattr(writers, "look", lambda: writers.Writers(frozenset(), 1))
+    monkeypatch.setattr(cleanup, "EXACT", 10)
+    more = {"archive_dir": str(tmp_path / "archive")} if action == "archive" else {}
+    with old(logs / "a.log").open("a"):
+        (done,) = act(policies({"folder": logs, "action": action, **more, **OLD}))
+    assert (done.files, done.left) == (0, {plan.OPEN: 1})
+    assert names_in(logs) == ["a.log"]
+
+
+@pytest.mark.parametrize("goal", ["compress", "archive"])
+def test_a_line_written_just_before_the_log_moves_aside_brings_it_back(
+    tmp_path, logs, policies, old, act, monkeypatch, goal
+):
+    """Where the kernel grants no leases and the writer cannot be seen, as on some network file systems."""
+    monkeypatch.setattr(writers, "look", lambda: writers.Writers(frozenset(), 1))
+    monkeypatch.setattr(writers, "lease", lambda _descriptor: None)
+    path = old(logs / "a.log")
+    rename, more = os.rename, {"archive_dir": str(tmp_path / "archive")} if goal == "archive" else {}
+    with path.open("a") as stream:
+
+        def late(*arguments, **options):
+            stream.write("late\n")
+            stream.flush()
+            rename(*arguments, **options)
+
+        monkeypatch.setattr(os, "rename", late)
+        (done,) = act(policies({"folder": logs, "action": goal, **more, **OLD}))
+    assert (done.files, done.left) == (0, {CHANGED: 1})
+    assert names_in(logs) == ["a.log"]
+    assert path.read_text() == "line\nlate\n"
+
+
+OTHER = """
+import os, subprocess, sys, time
+from ansible_collections.sre.runbooks.plugins.module_utils._logs import cleanup, policy, writers
+logs = sys.argv[1]
+subprocess.run(["mount", "-t", "tmpfs", "none", logs + "/mounted"], check=True)
+for path in (logs + "/a.log", logs + "/mounted/a.log"):
+    open(path, "w").close()
+    os.utime(path, (1, 1))
+spec = {"name": "p", "paths": [logs], "patterns": ["*.log"], "exclude": [], "recurse": True, "older_than": "30d"}
+plan = cleanup.observe(policy.parse([{**spec, "action": "delete", "compression": "zstd"}]), time.time(), writers.look())
+done = cleanup.Done()
+with writers.lease_breaks_ignored():
+    cleanup.apply(plan, None, [done])
+print(done.files, dict(plan.tallies[0].skipped), os.listdir(logs + "/mounted"))
+"""
+
+
+def test_another_file_system_below_is_not_entered(logs):
+    """A real file system, mounted in a mount namespace."""
+    (logs / "mounted").mkdir()
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", sys.executable, "-c", OTHER, str(logs)],
+        check=False, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.stdout == f"1 {{'{folders.OTHER_FILE_SYSTEM}': 1}} ['a.log']\n", done.stderr
 
 
 def test_recursion_is_asked_for_and_leaves_excluded_folders_out(logs, policies, old, act):

@@ -100,6 +100,20 @@ def test_a_log_that_grows_between_look_and_act_is_emptied_and_one_that_shrank_st
     assert set(done.left) <= {CHANGED, plan.HARD_LINK}
 
 
+def test_a_log_moved_away_and_linked_to_is_not_followed(tmp_path, logs, large, act):
+    """The link leads to the very file that was looked at, which lies outside the named folder now."""
+    path = logs / "a.log"
+    path.write_bytes(b"x" * 200_000)
+
+    def between():
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+
+    (done,) = act(large(logs), between)
+    assert (done.files, done.left) == (0, {CHANGED: 1})
+    assert (tmp_path / "elsewhere").stat().st_size == 200_000
+
+
 def test_what_is_empty_or_small_stays_and_a_policy_without_a_size_needs_an_unchanged_file(logs, policies, old, act):
     old(logs / "old.log", content="line\n")
     old(logs / "empty.log", content="")
