@@ -9,16 +9,15 @@
 
 from __future__ import annotations
 
-import binascii
-import calendar
 import os
 import re
 import socket
+import ssl
 import time
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import TIMED_OUT, require
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed, InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
 
@@ -42,9 +41,9 @@ INHERENT = True
 FILE_LIMIT = 4 * 2**20
 DAY = 86400.0
 SHOWN = 10
-_PEM = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END ")
-_COMMON_NAME = b"\x55\x04\x03"
-_TEXTS = {0x0C: "utf-8", 0x1E: "utf-16-be", 0x1C: "utf-32-be"}
+# Each part of a name on a line of its own, in its short form, characters beyond ASCII as they are.
+NAMES = "utf8,sep_multiline,sname,dump_nostr,dump_der"
+_PEM = re.compile(r"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END ")
 
 
 class Certificate(t.NamedTuple):
@@ -73,7 +72,7 @@ def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     """Look at every certificate. One outside its time is critical, and so is what a client would not believe."""
     problems: list[str] = []
     if options["path"]:
-        where, chain = options["path"], _from_file(options["path"])
+        where, chain = options["path"], _from_file(options, host)
     else:
         where, chain, problems = _from_server(options, host)
     return [observation(where, chain, problems if options["validate_certs"] else [], host.now)]
@@ -97,13 +96,14 @@ def observation(where: str, chain: t.Sequence[Certificate], problems: t.Sequence
     )
 
 
-def _from_file(path: str) -> list[Certificate]:
+def _from_file(options: t.Mapping[str, t.Any], host: Host) -> list[Certificate]:
+    path = options["path"]
     try:
-        with open(path, "rb") as stream:
+        with open(path, encoding="ascii", errors="replace", newline="") as stream:
             text = stream.read(FILE_LIMIT)
     except FileNotFoundError as error:
         raise TargetDown(f"{path}: {error.strerror}") from error
-    chain = certificates(text)
+    chain = certificates(text, host, options["timeout"])
     if not chain:
         raise TargetDown(f"{path} holds no certificate in PEM format")
     return chain
@@ -119,7 +119,7 @@ def _from_server(options: t.Mapping[str, t.Any], host: Host) -> tuple[str, list[
     done = host.commands.run(silent, timeout=options["timeout"], check=False)
     if done.rc == TIMED_OUT:
         raise TargetDown(f"{where}: no certificate within {options['timeout']:g} s")
-    chain = certificates(done.stdout.encode())
+    chain = certificates(done.stdout, host, options["timeout"])
     if not chain:
         raise TargetDown(f"{where}: {_why(done.stderr)}")
     return where, chain, verdict(done.stdout, done.stderr)
@@ -171,62 +171,34 @@ def _why(stderr: str) -> str:
     return " / ".join(dict.fromkeys(kept[-2:])) or "openssl shows no certificate"
 
 
-def certificates(text: bytes) -> list[Certificate]:
-    """Every certificate in a text in PEM format, whatever else is in it; RunbookError for one that cannot be read."""
+def certificates(text: str, host: Host, timeout: float) -> list[Certificate]:
+    """Every certificate in a text in PEM format, whatever else is in it; RunbookError for one that cannot be read.
+
+    `openssl x509` reads one at a time; each takes a few milliseconds.
+    """
     found = []
     for number, match in enumerate(_PEM.finditer(text), 1):
+        pem = f"-----BEGIN CERTIFICATE-----\n{match[1].strip()}\n-----END CERTIFICATE-----\n"
+        argv = ["openssl", "x509", "-noout", "-subject", "-startdate", "-enddate", "-nameopt", NAMES]
         try:
-            found.append(decode(binascii.a2b_base64(match[1])))
-        except (ValueError, IndexError) as error:
+            found.append(parsed(host.commands.run(argv, data=pem, timeout=timeout).stdout))
+        except (CommandFailed, ValueError) as error:
             raise RunbookError(f"certificate {number} cannot be read: {error}") from error
     return found
 
 
-def decode(data: bytes) -> Certificate:
-    """Read subject and validity out of a certificate (RFC 5280, section 4.1) in DER."""
-    body = _inside(_inside(_inside(data)[0][1])[0][1])
-    # The version, [0], is left out in old ones; then serial number, signature, issuer, validity, subject.
-    fields = body[1:] if body[0][0] == 0xA0 else body
-    begins, ends = (_time(tag, value) for tag, value in _inside(fields[3][1])[:2])
-    return Certificate(_subject(fields[4][1]) or "a certificate without name", begins, ends)
+def parsed(text: str) -> Certificate:
+    """Read what `openssl x509` tells of a certificate; ValueError for dates that are none.
 
-
-def _inside(data: bytes) -> list[tuple[int, bytes]]:
-    """The elements of a constructed value as pairs of tag and content; a certificate is one element, which holds three."""
-    elements, at = [], 0
-    while at < len(data):
-        tag, length, start = data[at], data[at + 1], at + 2
-        if length & 0x80:
-            start += length & 0x7F
-            length = int.from_bytes(data[at + 2 : start], "big")
-        at = start + length
-        if at > len(data):
-            raise ValueError("it is cut short")
-        elements.append((tag, data[start:at]))
-    return elements
-
-
-def _time(tag: int, value: bytes) -> float:
-    """UTCTime has two digits for the year: 50 is 1950."""
-    text = value.decode("ascii", "replace")
-    if tag == 0x17:
-        text = ("19" if text[:2] >= "50" else "20") + text
-    match = re.fullmatch(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z", text)
-    if match is None or not 1 <= int(match[2]) <= 12:
-        raise ValueError(f"{text!r} is no time")
-    return float(calendar.timegm(tuple(map(int, match.groups()))))
-
-
-def _subject(name: bytes) -> str:
-    """The common name, else the last part that there is."""
-    text = ""
-    for _set, relative in _inside(name):
-        for _sequence, pair in _inside(relative):
-            (_oid, kind), (tag, value) = _inside(pair)[:2]
-            text = value.decode(_TEXTS.get(tag, "latin-1"), "replace")
-            if kind == _COMMON_NAME:
-                return text
-    return text
+    The subject is its common name, else the last part that it has, each of which stands on a line of its own.
+    """
+    begins = re.search(r"^notBefore=(.+)$", text, re.MULTILINE)
+    ends = re.search(r"^notAfter=(.+)$", text, re.MULTILINE)
+    if begins is None or ends is None:
+        raise ValueError("openssl tells no dates of it")
+    parts = re.findall(r"^    (\w+)=(.*)$", text, re.MULTILINE)
+    subject = dict(parts).get("CN") or (parts[-1][1] if parts else "a certificate without name")
+    return Certificate(subject, float(ssl.cert_time_to_seconds(begins[1])), float(ssl.cert_time_to_seconds(ends[1])))
 
 
 def _iso(seconds: float) -> str:
