@@ -19,7 +19,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._logs.plan import Cho
 if t.TYPE_CHECKING:
     from ansible_collections.sre.runbooks.plugins.module_utils._logs.policy import Policy
 
-BATCH = 50_000  # entries of a folder that are put in order at a time, some 200 bytes each
+BATCH = 20_000  # entries of a folder that are put in order at a time, some 300 bytes each
 MAKING = ("archive", "compress")  # actions that can leave something behind when they are killed
 DEEPEST = 64  # folders below a policy's own; each level holds a descriptor open
 # What a killed run leaves: `.<name>.<suffix>.<process>.partial`, half an archive, and
@@ -134,6 +134,7 @@ class Look:
                 # By inode the file system reads each of its blocks once: what makes the difference with a cold cache.
                 batch.sort(key=os.DirEntry.inode)
                 self._batch(descriptor, batch, folder, ranks, below)
+                batch.clear()  # before the next is read
         return below
 
     def _batch(
