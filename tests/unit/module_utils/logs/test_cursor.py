@@ -199,6 +199,26 @@ def test_old_archives_may_go(scan, log):
     assert (found, source["status"]) == (1, "ok")
 
 
+def test_a_log_begun_anew_with_the_same_first_lines_is_read_from_its_start(scan, log):
+    """A banner longer than what the fingerprint of the first bytes covers."""
+    banner = "# this service writes its whole configuration first\n" * 60
+    log.path.write_text(banner + "ERROR old\n" * 200)
+    scan()
+    log.path.write_text(banner + "ERROR new\n" * 300)
+    assert scan()[0] == 300
+
+
+def test_an_archive_that_was_copied_adds_nothing(scan, log, tmp_path):
+    archive = pack(log.path, "gz")
+    log.write(3)
+    scan()
+    shutil.copy2(archive, tmp_path / "copy")
+    archive.unlink()
+    log.write(1)
+    (tmp_path / "copy").rename(archive)
+    assert scan()[0] == 1
+
+
 def test_what_was_removed_unseen_is_told(scan, log):
     scan()
     log.write(5)
