@@ -176,15 +176,17 @@ def observe(policies: t.Sequence[Policy], now: float, open_files: writers.Writer
 
     Where a policy caps a sum of sizes, a look before the look finds out where the cap cuts.
     """
-    caps: dict[int, Cap | None] = {}
-    if any(policy.max_total is not None for policy in policies):
-        sizing = Plan(policies, 0)
-        chooser = Chooser(sizing, now, open_files.files)
-        Look(sizing, chooser).run()
-        caps = {rank: sizes.cap(policies[rank].max_total or 0) for rank, sizes in chooser.sizes.items()}
+    caps = _caps(policies, now, open_files) if any(policy.max_total is not None for policy in policies) else {}
     plan = Plan(policies) if capacity is None else Plan(policies, capacity)
     Look(plan, Chooser(plan, now, open_files.files, caps)).run()
     return plan
+
+
+def _caps(policies: t.Sequence[Policy], now: float, open_files: writers.Writers) -> dict[int, Cap | None]:
+    plan = Plan(policies, 0)
+    chooser = Chooser(plan, now, open_files.files)
+    Look(plan, chooser).run()
+    return {rank: sizes.cap(policies[rank].max_total or 0) for rank, sizes in chooser.sizes.items()}
 
 
 def _rounds(
