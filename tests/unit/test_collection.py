@@ -206,3 +206,11 @@ def test_the_supported_ansible_core_is_said_alike() -> None:
     oldest = load("meta/runtime.yml")["requires_ansible"].removesuffix(".0")
     assert oldest == ">=2.19"
     assert f"ansible-core{oldest}" in (ROOT / "requirements-run.txt").read_text(encoding="utf-8")
+
+
+def test_the_page_of_rows_names_tests_that_are_there():
+    page = (ROOT / "docs/rows.md").read_text(encoding="utf-8")
+    assert {f"H{number}" for number in range(1, 14)} <= set(re.findall(r"^\| (\w+) \|", page, re.MULTILINE))
+    for path, _colons, name in (entry.partition("::") for entry in re.findall(r"`([^`\s]+\.py[^`\s]*)`", page)):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert not name or f"\ndef {name}(" in text, f"{path} has no {name}"
