@@ -78,7 +78,7 @@ def read(given: t.Sequence[t.Mapping[str, t.Any]]) -> list[Source]:
 def files(path: str) -> tuple[list[File], list[str]]:
     """The regular files that the glob matches, and those that were rotated away from them, the oldest first.
 
-    Comes with the paths that cannot be looked at. Of a log and its archive beside it (a rotation at work) only the log counts.
+    Comes with the paths that cannot be looked at. Of a rotated log and its archive beside it (they are being packed) only the log counts.
     """
     folders: dict[str, set[str]] = {}
     denied: list[str] = []
@@ -102,7 +102,8 @@ def _family(folder: str, matched: set[str], denied: list[str]) -> list[File]:
         if name not in matched and base not in live:
             continue
         packing = packing_of(name)
-        if packing and name[: -len(packing) - 1] in present:
+        plain = name[: -len(packing) - 1] if packing else ""
+        if plain in present and plain != base:
             continue
         file = _look(os.path.join(folder, name), os.path.join(folder, base), packing, base == name, denied)
         if file is not None:

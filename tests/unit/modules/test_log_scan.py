@@ -192,6 +192,16 @@ def test_rotated_and_packed_files_belong_to_the_window(run, tmp_path, suffix):
     assert by["source:app"]["metrics"]["files"] == 4
 
 
+def test_a_rotated_log_that_is_being_packed_counts_once(run, tmp_path):
+    path = tmp_path / "app.log"
+    path.write_text(line(60, "now", "ERROR"))
+    (tmp_path / "app.log.1").write_text(line(120, "rotated", "ERROR"))
+    (tmp_path / "app.log.1.gz").write_bytes(gzip.compress(line(120, "rotated", "ERROR").encode()))
+    (tmp_path / "app.log.gz").write_bytes(gzip.compress(line(180, "before", "ERROR").encode()))
+    by = run(sources=[source(path)], rules=[ERRORS])["by"]
+    assert by["rule:errors"]["metrics"]["matches"] == 3
+
+
 # --- Faults, caused for real -----------------------------------------------------------------------------------------
 
 
