@@ -17,6 +17,7 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import command
 from ansible_collections.sre.runbooks.plugins.module_utils._logs import (
     _lines,
     _measures,
@@ -266,6 +267,19 @@ def test_windows_line_ends_and_long_lines(tmp_path):
     assert _lines.long_lines(Span(str(path), 0, path.stat().st_size))
     path.write_bytes(b"short\n" * 2_000_000)
     assert not _lines.long_lines(Span(str(path), 0, path.stat().st_size))
+
+
+def test_lines_are_counted_in_small_and_large_parts_of_a_growing_file(tmp_path, run_command):
+    path = tmp_path / "log"
+    path.write_bytes(b"12345678\n" * 1_000_000)
+    commands = command.Commands(run_command)
+    descriptor = os.open(path, os.O_RDONLY)
+    name = f"/proc/self/fd/{descriptor}"
+    with path.open("ab") as stream:
+        stream.write(b"later\n" * 1000)
+    for start, lines in ((0, 1_000_000), (9_000, 999_000), (8_991_000, 1000)):
+        assert _lines.start_count(Span(name, start, 9_000_000), commands)() == lines
+    os.close(descriptor)
 
 
 # --- Documentation ---------------------------------------------------------------------------------------------------
