@@ -63,6 +63,7 @@ class Reader:
             patterns = {"given": _from_format(explicit, option)}
         self._formats = [(name, re.compile(pattern, re.ASCII)) for name, pattern in patterns.items()]
         self.format = ""
+        _hour.cache_clear()  # the host's zone may be another one than the last reader had
 
     def read(self, line: str | bytes) -> float | None:
         """The time of `line`, or None when it has no stamp (in its first `HEAD` characters)."""
