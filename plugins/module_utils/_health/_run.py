@@ -20,6 +20,9 @@ from ansible_collections.sre.runbooks.plugins.module_utils._health._check import
 STAGE = "health"
 STATE = "health"
 SWITCH_SECONDS = 0.0005
+# Each thread has memory of its own, so there are few until nothing comes from them for so long; then twice as many, up to `workers`.
+FIRST_THREADS = 2
+STALLED_SECONDS = 0.01
 # A header's value may be `1`; blotting that would take the figures out of every sentence.
 SHORTEST_SECRET = 4
 # What was kept for a check that nobody has made for so long is forgotten; until then a call with other checks leaves it.
@@ -123,15 +126,34 @@ def observe(checks: t.Sequence[Check], host: Host, limits: Limits) -> list[list[
 
     # Times are measured beside threads that compute; waiting 5 ms for each of them would count as the server's slowness.
     sys.setswitchinterval(SWITCH_SECONDS)
-    for _number in range(min(limits.workers, len(jobs))):
-        threading.Thread(target=work, daemon=True).start()
-    deadline = time.monotonic() + limits.timeout
+    crew = _Crew(work, min(limits.workers, len(jobs)))
     silent = RunbookError(
         f"no answer within the {limits.timeout:g} s that all checks of this host have (option timeout)"
     )
     results: list[list[Observation] | RunbookError] = [silent] * len(checks)
-    _collect(done, results, deadline)
+    _collect(done, results, time.monotonic() + limits.timeout, crew)
     return results
+
+
+class _Crew:
+    """The threads that do `work`, at most `most` of them."""
+
+    def __init__(self, work: t.Callable[[], None], most: int) -> None:
+        self._work = work
+        self._most = most
+        self._count = 0
+        self.add(FIRST_THREADS)
+
+    def add(self, number: int = 0) -> None:
+        """Start `number` more threads; by default as many as there are."""
+        for _each in range(min(number or self._count, self._most - self._count)):
+            threading.Thread(target=self._work, daemon=True).start()
+            self._count += 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether no more can be started."""
+        return self._count >= self._most
 
 
 def _jobs(checks: t.Sequence[Check]) -> list[list[int]]:
@@ -153,15 +175,22 @@ def _seen(checks: t.Sequence[Check], host: Host) -> list[list[Observation]]:
 
 
 def _collect(
-    done: queue.SimpleQueue[tuple[t.Any, t.Any]], results: list[list[Observation] | RunbookError], deadline: float
+    done: queue.SimpleQueue[tuple[t.Any, t.Any]],
+    results: list[list[Observation] | RunbookError],
+    deadline: float,
+    crew: _Crew,
 ) -> None:
     """Put what the threads saw into `results` until all have spoken; meanwhile do what they ask the main thread to do."""
     missing = len(results)
     while missing:
+        left = max(0.0, deadline - time.monotonic())
         try:
-            index, seen = done.get(timeout=max(0.0, deadline - time.monotonic()))
+            index, seen = done.get(timeout=left if crew.whole else min(left, STALLED_SECONDS))
         except queue.Empty:
-            return
+            if crew.whole or not left:
+                return
+            crew.add()
+            continue
         if callable(index):
             if time.monotonic() < deadline:
                 seen.put(_called(index))
