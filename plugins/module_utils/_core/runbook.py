@@ -10,7 +10,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core import argspec
+from ansible_collections.sre.runbooks.plugins.module_utils._core import argspec, startup
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 
 
@@ -40,6 +40,7 @@ def run(
             textfile.write(textfile_dir, stage, result["outcomes"])
     except RunbookError as error:
         module.fail_json(msg=str(error), invocation=_invocation(module, conceal))
+    startup.leave()
     module.exit_json(**result, invocation=_invocation(module, conceal))
 
 

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What makes a module begin sooner: to be imported and called before all else of the collection."""
+"""What makes a module begin and end sooner; to be imported before all else of the collection."""
 
 from __future__ import annotations
 
+import gc
 import sys
 import zipimport
 
@@ -25,10 +26,22 @@ class CompileOnce(zipimport.zipimporter):
 
 def compile_once() -> None:
     """Use `CompileOnce` for what is imported from now on; it halves the 30 ms that the sources of a health check take."""
-    loader = globals().get("__loader__")
-    if not isinstance(loader, zipimport.zipimporter) or CompileOnce in sys.path_hooks:
+    archive = _archive()
+    if not archive or CompileOnce in sys.path_hooks:
         return
     sys.path_hooks.insert(0, CompileOnce)
     for path in list(sys.path_importer_cache):
-        if path.startswith(loader.archive):
+        if path.startswith(archive):
             del sys.path_importer_cache[path]
+
+
+def leave() -> None:
+    """Before the process ends: keep Python from looking for garbage in all that is there, 8 ms of a health check's 220."""
+    if _archive():
+        gc.freeze()
+
+
+def _archive() -> str:
+    """The archive in which Ansible brought this to a process of its own; empty where the process stays, as under Mitogen."""
+    loader = globals().get("__loader__")
+    return loader.archive if isinstance(loader, zipimport.zipimporter) else ""
