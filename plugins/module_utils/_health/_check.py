@@ -12,6 +12,8 @@ A family is a module beside this one with
   observe(options, host) -> list[Observation]
 or, where several checks of the type are best made together,
   observe_all(list of options, host) -> list[list[Observation]]: called with the checks of one time limit, at least one
+and, where an observation mostly waits between two looks,
+  MEASURES_OVER_TIME = True
 and, where its options need more than their types,
   refuse(options) raises InputError for what cannot be observed, before the first check is made
 and, where its metrics are named by its options or by what it sees,

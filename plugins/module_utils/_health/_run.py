@@ -157,12 +157,15 @@ class _Crew:
 
 
 def _jobs(checks: t.Sequence[Check]) -> list[list[int]]:
-    """The checks by number, those together that their family makes together and that have the same time limit."""
+    """The checks by number, those together that their family makes together and that have the same time limit.
+
+    Those that measure over a time come first: the others are made meanwhile.
+    """
     jobs: dict[t.Any, list[int]] = {}
     for index, check in enumerate(checks):
         together = hasattr(check.family, "observe_all")
         jobs.setdefault((check.type, check.timeout) if together else index, []).append(index)
-    return list(jobs.values())
+    return sorted(jobs.values(), key=lambda job: not hasattr(checks[job[0]].family, "MEASURES_OVER_TIME"))
 
 
 def _seen(checks: t.Sequence[Check], host: Host) -> list[list[Observation]]:

@@ -19,6 +19,7 @@ METRICS = (
 )  # fmt: skip
 OPTIONS: dict[str, t.Any] = {"interval": {"type": "raw", "default": "100ms"}}
 DEFAULT_BOUNDS: dict[str, t.Any] = {}
+MEASURES_OVER_TIME = True
 INHERENT = False
 PRESSURE = "/proc/pressure/cpu"
 

@@ -19,6 +19,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._health._check import
 METRICS = ("processes", "memory_percent", "cpu_percent", "open_files", "age_seconds")
 OPTIONS: dict[str, t.Any] = {"pattern": {"type": "str"}, "pidfile": {"type": "path"}}
 DEFAULT_BOUNDS: dict[str, t.Any] = {"processes": {"critical": "< 1"}}
+MEASURES_OVER_TIME = True
 INHERENT = True
 CPU_INTERVAL = 0.1
 # No other check goes on while the command lines are searched.
