@@ -35,14 +35,33 @@ def lab(keep: bool) -> Iterator[None]:
         _must(CHECKOUT / "tests/lab/create.yml")
         _must(HERE / "prepare.yml")
     try:
-        yield
+        with _connections():
+            yield
     finally:
         if not keep:
             _must(CHECKOUT / "tests/lab/destroy.yml")
 
 
+@contextlib.contextmanager
+def _connections() -> Iterator[None]:
+    """A folder for the sockets of SSH connections that stay open between playbooks, as Ansible keeps them by default.
+
+    They live for longer than Ansible's minute: a playbook measured after a long one shall not have to connect again.
+    Afterwards they are closed.
+    """
+    sockets = Path(tempfile.mkdtemp(prefix="ssh-"))
+    os.environ["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(sockets)
+    os.environ["ANSIBLE_SSH_ARGS"] = "-C -o ControlMaster=auto -o ControlPersist=15m"
+    try:
+        yield
+    finally:
+        for socket in sockets.iterdir():
+            subprocess.run(["ssh", "-O", "exit", "-S", str(socket), "any"], capture_output=True, check=False)
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
 def playbook(name: str, *arguments: str) -> float:
-    """Run a playbook on all names, connecting afresh, and return how many seconds it took."""
+    """Run a playbook on all names and return how many seconds it took."""
     return timed(["ansible-playbook", *INVENTORY, name, *arguments])
 
 
@@ -56,6 +75,8 @@ def mitogen(name: str) -> float:
     """
     strategy = next(_core_environment().glob("lib/python3*/site-packages/ansible_mitogen/plugins/strategy"))
     environment = {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(strategy)}
+    # One multiplexer, as docs/performance.md advises for a small controller.
+    environment["MITOGEN_CPU_COUNT"] = "1"
     program = str(_core_environment() / "bin/ansible-playbook")
     inventory = [INVENTORY[0], f"--inventory={_one_port_a_host()}"]
     return timed([program, *inventory, name, "--extra-vars=ansible_python_interpreter=/usr/bin/python3"], environment)
@@ -63,26 +84,18 @@ def mitogen(name: str) -> float:
 
 def timed(argv: list[str], environment: dict[str, str] | None = None) -> float:
     """Run a program that has to succeed, and return how many seconds it took."""
-    # A run of its own has connections of its own; afterwards they are closed, or they would wait for a minute.
-    sockets = Path(tempfile.mkdtemp(prefix="ssh-"))
-    try:
-        variables = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
-            "ANSIBLE_FORKS": FORKS,
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets),
-            **(environment or {}),
-        }
-        started = time.monotonic()
-        done = subprocess.run(argv, env=variables, cwd=CHECKOUT, capture_output=True, text=True, check=False)
-        seconds = time.monotonic() - started
-        if done.returncode:
-            sys.exit(f"{' '.join(argv)}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}")
-        return seconds
-    finally:
-        for socket in sockets.iterdir():
-            subprocess.run(["ssh", "-O", "exit", "-S", str(socket), "any"], capture_output=True, check=False)
-        shutil.rmtree(sockets, ignore_errors=True)
+    variables = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+        "ANSIBLE_FORKS": FORKS,
+        **(environment or {}),
+    }
+    started = time.monotonic()
+    done = subprocess.run(argv, env=variables, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - started
+    if done.returncode:
+        sys.exit(f"{' '.join(argv)}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}")
+    return seconds
 
 
 def _must(path: Path) -> None:
