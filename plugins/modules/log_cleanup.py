@@ -287,7 +287,9 @@ def log_cleanup(module: AnsibleModule) -> dict[str, t.Any]:
     """Read the options, clean up, return the envelope."""
     params = module.params
     work = cleanup.Work(
-        policy.parse(params["policies"] or []), policy.parse_limits(params["limits"]), containers.parse(params["containers"])
+        policy.parse(params["policies"] or []),
+        policy.parse_limits(params["limits"]),
+        containers.parse(params["containers"]),
     )
     return cleanup.run(work, params["state_dir"], module.run_command, module.check_mode)
 
