@@ -17,6 +17,7 @@ def connect(host: str, port: int, deadline: float) -> socket.socket:
     being tried. Raises OSError (the last address's), UnicodeError for a name that cannot be one.
     """
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    problem = OSError(f"{host} has no address")
     for number, (family, kind, protocol, _name, address) in enumerate(addresses):
         connection = socket.socket(family, kind, protocol)
         try:

@@ -323,7 +323,9 @@ def eventually(condition):
 
 
 def test_postgresql_dead_tuples_wait_for_vacuum(check, tcp, postgresql_server):
-    run_sql = lambda text: postgresql_server.psql(text, tcp["database"])  # noqa: E731
+    def run_sql(text):
+        return postgresql_server.psql(text, tcp["database"])
+
     run_sql("CREATE TABLE t WITH (autovacuum_enabled = off) AS SELECT generate_series(1, 1000) AS n")
     run_sql("DELETE FROM t WHERE n <= 400")
     bound = {"dead_tuples_percent": {"warning": "> 30"}}
