@@ -70,7 +70,7 @@ notes:
   - B(port) measures C(connect_seconds) to C(host) (default 127.0.0.1) and C(port), which must be C(state) V(open) or V(closed).
   - B(tls) measures C(days_remaining) until the first certificate of a chain expires, of the server C(host) and C(port) (default 443) or in the
     PEM file C(path). Own options C(server_name) (default C(host)), C(starttls) with a protocol such as V(smtp) or V(postgresql),
-    C(validate_certs), C(ca_path). What a client would not believe is V(critical). Needs C(openssl), except for files.
+    C(validate_certs), C(ca_path). What a client would not believe is V(critical). Needs C(openssl).
   - B(http) measures C(response_seconds), C(status_code) and each name under C(values), a dictionary from names to paths in the
     JSON body such as C(database.pool.0.used). Own options C(url), C(method), C(headers), C(body), C(validate_certs), C(ca_path), and
     C(expect) with C(status) (a list, default 200), C(json) (paths and the values they must have), C(contains), C(matches).
