@@ -73,6 +73,7 @@ def make(settings: Settings, item: Item, work: Work, found: _catalog.Folder, obs
     facts = {
         "name": item.name,
         "engine": item.engine_name,
+        "source": _manifest.public(item.source, item.engine.OPTIONS),
         "size_bytes": os.stat(path).st_size,
         "source_bytes": preflight.source_bytes,
         "sha256": dump.sha256,

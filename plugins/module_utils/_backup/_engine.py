@@ -31,10 +31,10 @@ import os
 import time
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _packing
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 
 if t.TYPE_CHECKING:
-    from ansible_collections.sre.runbooks.plugins.module_utils._backup._packing import Packing
     from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
 
 Source = t.Mapping[str, t.Any]
@@ -64,16 +64,18 @@ class Work(t.NamedTuple):
     """What an engine may use for one source.
 
     `folder` is where scratch files may lie, `token` is unique to this backup folder and name and stable between runs,
-    `level` the verification asked for, `deadline` a time of the monotonic clock or None.
+    `level` the verification asked for, `deadline` a time of the monotonic clock or None, `identity` the file with the secret
+    key of encrypted copies.
     """
 
     commands: Commands
-    packing: Packing
+    packing: _packing.Packing
     folder: str
     name: str
     token: str
     level: str
     deadline: float | None = None
+    identity: str | None = None
 
     def seconds(self) -> float | None:
         """The time that is left; RunbookError when there is none."""
@@ -85,6 +87,10 @@ class Work(t.NamedTuple):
                 "the time limit (limits.seconds) has passed. Raise it, or find out why the source is slow."
             )
         return left
+
+    def unpack(self, path: str) -> list[list[str]]:
+        """The pipeline that writes the content of the copy `path` to standard output."""
+        return _packing.unpack(path, self.identity)
 
     def scratch(self, purpose: str) -> str:
         """A path for a temporary file or folder; its name is one that the next run sweeps."""

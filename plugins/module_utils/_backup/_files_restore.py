@@ -12,7 +12,6 @@ import shutil
 import tarfile
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _packing
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Mismatch, Work
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed
 
@@ -62,7 +61,7 @@ def scan(path: str, scratch: str | None, work: Work) -> Summary:
     if scratch is not None:
         os.mkdir(scratch, 0o700)
     try:
-        work.commands.converse([_packing.unpack(path)], talk, timeout=work.seconds())
+        work.commands.converse(work.unpack(path), talk, timeout=work.seconds())
     except CommandFailed as error:
         raise Mismatch(f"{path}: cannot be unpacked: {error}") from error
     finally:

@@ -31,6 +31,13 @@ def build(path: str, created: float, facts: t.Mapping[str, t.Any]) -> dict[str, 
     }
 
 
+def public(source: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The engine's `options` of a source that were given and are no secrets: enough to verify or restore the copy later."""
+    return {
+        name: source[name] for name, spec in options.items() if source.get(name) is not None and not spec.get("no_log")
+    }
+
+
 def verification(level: str, ok: bool, seconds: float, figures: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The record of one proof; `figures` holds its evidence, or the `problem`."""
     return {

@@ -13,10 +13,12 @@ import threading
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands, forsake
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 
 # Names of the algorithms, the extension of their files, and the lowest and highest level that their program takes.
 ALGORITHMS: dict[str, tuple[str, int, int]] = {"zstd": (".zst", 1, 19), "gzip": (".gz", 1, 9), "none": ("", 0, 0)}
+# What encryption by age adds to a file's name, after the extension of the compression.
+ENCRYPTED = ".age"
 _PIECE = 1 << 18
 DEFAULT_LEVEL = {"zstd": 3, "gzip": 6, "none": 0}
 
@@ -53,19 +55,30 @@ def choose(algorithm: str, level: int | None) -> Packing:
     return Packing(algorithm, level)
 
 
-def unpack(path: str) -> list[str]:
-    """The program that writes the content of the copy `path`, by its extension, to standard output."""
-    if path.endswith(".zst"):
-        return ["zstd", "-d", "-q", "-c", "--", path]
-    if path.endswith(".gz"):
-        return ["gzip", "-d", "-q", "-c", "--", path]
-    return ["cat", "--", path]
+def unpack(path: str, identity: str | None = None) -> list[list[str]]:
+    """The pipeline that writes the content of the copy `path`, by its extensions, to standard output.
+
+    `identity` is the file with the secret key of an encrypted copy.
+    """
+    stages: list[list[str]] = []
+    name = path
+    if name.endswith(ENCRYPTED):
+        if identity is None:
+            raise RunbookError(
+                f"{path}: is encrypted, and no identity is given. Set encryption.identity to the file with its secret key."
+            )
+        stages.append(["age", "--decrypt", "--identity", identity, "--", path])
+        name = name[: -len(ENCRYPTED)]
+    for algorithm, (extension, _lowest, _highest) in ALGORITHMS.items():
+        if extension and name.endswith(extension):
+            stages.append([algorithm, "-d", "-q", "-c", *([] if stages else ["--", path])])
+    return stages or [["cat", "--", path]]
 
 
-def unpack_to(commands: Commands, path: str, destination: str, timeout: float | None) -> None:
-    """Write the content of the copy `path` to the new file `destination`."""
+def unpack_to(commands: Commands, stages: t.Sequence[t.Sequence[str]], destination: str, timeout: float | None) -> None:
+    """Write what the pipeline `stages` gives to the new file `destination`."""
     os.close(os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-    _write(commands, [unpack(path)], destination, None, None, timeout=timeout)
+    _write(commands, stages, destination, None, None, timeout=timeout)
 
 
 def store(

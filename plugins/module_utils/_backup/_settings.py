@@ -7,19 +7,15 @@
 from __future__ import annotations
 
 import os
-import re
 import typing as t
-
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.sre.runbooks.plugins.module_utils._backup import _catalog, _packing, _registry
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._plan import Policy
-from ansible_collections.sre.runbooks.plugins.module_utils._core import units
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core import entries, units
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
 
-if t.TYPE_CHECKING:
-    from types import ModuleType
-
+# Others name what this module reads by this name.
+Item = entries.Item
 DIRECTORY = "/var/backups/sre-runbooks"
 _COUNTS = [field for field in Policy._fields if field != "keep_within"]
 SPEC: dict[str, t.Any] = {
@@ -44,22 +40,6 @@ SPEC: dict[str, t.Any] = {
 }
 # D2: 30 days of daily backups.
 DEFAULT_POLICY = Policy(keep_daily=30)
-_SOURCE: dict[str, t.Any] = {"name": {"type": "str", "required": True}, "engine": {"type": "str", "required": True}}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-class Item(t.NamedTuple):
-    """One source: its name, its engine's module and the options that this engine validated."""
-
-    name: str
-    engine_name: str
-    engine: ModuleType
-    source: dict[str, t.Any]
-
-    @property
-    def subject(self) -> str:
-        """What its outcome is about."""
-        return f"{self.engine_name}:{self.name}"
 
 
 class Settings(t.NamedTuple):
@@ -121,43 +101,9 @@ def policy(options: t.Mapping[str, t.Any] | None) -> Policy:
     return chosen
 
 
-def items(entries: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[list[Item], set[str]]:
+def items(sources: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[list[Item], set[str]]:
     """Read the option `sources`; return the sources and the secrets that stand in them."""
-    if not entries:
-        raise InputError("sources", entries, "names nothing to back up", "Give at least one source.")
-    found: list[Item] = []
-    secrets: set[str] = set()
-    for index, entry in enumerate(entries):
-        item, hidden = _item(entry, f"sources[{index}]")
-        if any(item.name == other.name for other in found):
-            raise InputError(
-                f"sources[{index}].name", item.name, "is used twice", "Give each source a name of its own."
-            )
-        found.append(item)
-        secrets |= hidden
-    return found, secrets
-
-
-def _item(entry: t.Mapping[str, t.Any], where: str) -> tuple[Item, set[str]]:
-    name = entry.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InputError(
-            f"{where}.name",
-            name,
-            "is no name for a folder of backups",
-            "Use letters, digits, dots, dashes and underscores.",
-        )
-    where = f"sources.{name}"
-    engine_name = entry.get("engine")
-    if engine_name not in _registry.NAMES:
-        raise InputError(f"{where}.engine", engine_name, "is no engine", f"Use one of {', '.join(_registry.NAMES)}.")
-    engine = _registry.load(engine_name)
-    result = ArgumentSpecValidator({**_SOURCE, **engine.OPTIONS}).validate(dict(entry))
-    if result.error_messages:
-        raise RunbookError(f"{where} (engine {engine_name}): {'; '.join(result.error_messages)}")
-    source = result.validated_parameters
-    engine.check(source, where)
-    return Item(name, engine_name, engine, source), set(result._no_log_values)
+    return entries.read(sources, "sources", _registry)
 
 
 def _positive(option: str, text: str | None) -> float | None:

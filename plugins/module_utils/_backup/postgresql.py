@@ -116,7 +116,7 @@ def read(source: Source, path: str, work: Work) -> dict[str, t.Any]:
     argv = [postgresql.client("pg_restore", source), "--file=/dev/null"]
     try:
         work.commands.pipeline(
-            [_packing.unpack(path), argv], target=postgresql.target(source), timeout=work.seconds(), at=-1
+            [*work.unpack(path), argv], target=postgresql.target(source), timeout=work.seconds(), at=-1
         )
     except CommandFailed as error:
         raise Mismatch(f"{path}: cannot be read: {error}") from error
@@ -138,7 +138,7 @@ def restore(source: Source, path: str, figures: t.Mapping[str, t.Any], work: Wor
     try:
         _query(source, _postgresql_sql.create(scratch, template), work)
         try:
-            work.commands.pipeline([_packing.unpack(path), argv], **place, timeout=work.seconds(), at=-1)
+            work.commands.pipeline([*work.unpack(path), argv], **place, timeout=work.seconds(), at=-1)
         except CommandFailed as error:
             raise _verdict(path, error) from error
         seconds = time.monotonic() - started

@@ -215,7 +215,7 @@ def _restored(path: str, work: Work) -> t.Iterator[tuple[str, float]]:
     copy = work.scratch("restore")
     started = time.monotonic()
     with _scratch_file(copy):
-        _packing.unpack_to(work.commands, path, copy, work.seconds())
+        _packing.unpack_to(work.commands, work.unpack(path), copy, work.seconds())
         with _explained(path):
             yield copy, time.monotonic() - started
 

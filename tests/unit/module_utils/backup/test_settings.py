@@ -20,7 +20,7 @@ DEFAULTS = {
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
-        ([], r"sources: \[\] names nothing to back up"),
+        ([], r"sources: \[\] names nothing"),
         ([{"engine": "sqlite", "path": "/x"}], r"sources\[0\]\.name: None is no name"),
         ([{"name": "../x", "engine": "sqlite", "path": "/x"}], r"sources\[0\]\.name: '\.\./x' is no name"),
         ([{"name": ".x", "engine": "sqlite", "path": "/x"}], "is no name"),
