@@ -9,22 +9,14 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Target
+from ansible_collections.sre.runbooks.plugins.module_utils._core import redis
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
 
 METRICS = ("response_seconds", "memory_percent", "hit_percent", "clients_percent", "last_save_age_seconds")
-CONNECTION: dict[str, t.Any] = {
-    "host": {"type": "str", "default": "127.0.0.1"},
-    "port": {"type": "int", "default": 6379},
-    "socket": {"type": "path"},
-    "user": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "container": {"type": "str"},
-}
 OPTIONS: dict[str, t.Any] = {
-    "connection": {"type": "dict", "default": {}, "apply_defaults": True, "options": CONNECTION},
+    "connection": {"type": "dict", "default": {}, "apply_defaults": True, "options": redis.CONNECTION},
 }
 DEFAULT_BOUNDS: dict[str, t.Any] = {}
 INHERENT = True
@@ -33,27 +25,17 @@ INHERENT = True
 def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     """PING and INFO in one call. `response_seconds` is the whole of it: start of redis-cli and both answers."""
     connection = options["connection"]
-    if connection["socket"]:
-        where = ["-s", connection["socket"]]
-    else:
-        where = ["-h", connection["host"], "-p", str(connection["port"])]
-    user = ["--user", connection["user"]] if connection["user"] else []
-    secrets = {"REDISCLI_AUTH": connection["password"]} if connection["password"] else {}
+    where = redis.place(connection)
     started = time.monotonic()
     try:
-        result = host.commands.run(
-            ["redis-cli", *where, *user, "--no-auth-warning"], secrets=secrets, timeout=options["timeout"],
-            target=Target(container=connection["container"]), data="PING\nINFO\n",
-        )  # fmt: skip
+        result = redis.query(host.commands, connection, "PING\nINFO\n", options["timeout"])
     except CommandFailed as error:
-        raise TargetDown(f"Redis at {where[1]}: {error}") from error
+        raise TargetDown(f"Redis at {where}: {error}") from error
     elapsed = time.monotonic() - started
     answer, _newline, text = result.stdout.partition("\n")
     if answer.strip() != "PONG":
-        # "AUTH failed: WRONGPASS …" stands there; what follows in the answer is only that nobody is logged in.
-        problem = result.stderr.strip().partition("\n")[0] or answer.strip() or "no answer"
-        raise TargetDown(f"Redis at {where[1]}: {problem}")
-    info = dict(line.strip().partition(":")[::2] for line in text.splitlines())
+        raise TargetDown(f"Redis at {where}: {redis.problem(result)}")
+    info = redis.info(text)
     metrics = {"response_seconds": round(elapsed, 6), **figures(info, host.now)}
     used = show_size(float(info.get("used_memory", 0)))
     summary = f"Redis {info.get('redis_version')} answered in {show_duration(elapsed)}, {used} used"
