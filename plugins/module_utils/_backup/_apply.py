@@ -78,7 +78,7 @@ def make(settings: Settings, item: Item, work: Work, found: _catalog.Folder, obs
         "source_bytes": preflight.source_bytes,
         "sha256": dump.sha256,
         "versions": preflight.versions,
-        "compression": settings.packing._asdict(),
+        "compression": {"algorithm": settings.packing.algorithm, "level": settings.packing.level},
         "figures": dump.figures,
         "warnings": list(dump.warnings),
         "duration_seconds": round(seconds, 3),

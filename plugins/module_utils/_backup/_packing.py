@@ -24,23 +24,26 @@ DEFAULT_LEVEL = {"zstd": 3, "gzip": 6, "none": 0}
 
 
 class Packing(t.NamedTuple):
-    """An algorithm with its level."""
+    """An algorithm with its level, and the public keys of those who may read the copy; without any it is not encrypted."""
 
     algorithm: str
     level: int
+    recipients: tuple[str, ...] = ()
 
     @property
     def extension(self) -> str:
         """What it adds to a file's name."""
-        return ALGORITHMS[self.algorithm][0]
+        return ALGORITHMS[self.algorithm][0] + (ENCRYPTED if self.recipients else "")
 
-    def pack(self, path: str | None = None) -> list[str]:
-        """The program that packs the file `path`, by default its standard input, to standard output."""
+    def pack(self, path: str | None = None) -> list[list[str]]:
+        """The pipeline that packs the file `path`, by default its standard input, to standard output."""
         what = [] if path is None else ["--", path]
-        if self.algorithm == "none":
-            return ["cat", *what]
         threads = ["-T0"] if self.algorithm == "zstd" else []
-        return [self.algorithm, f"-{self.level}", *threads, "-q", "-c", *what]
+        first = [self.algorithm, f"-{self.level}", *threads, "-q", "-c", *what]
+        stages = [["cat", *what] if self.algorithm == "none" else first]
+        if self.recipients:
+            stages.append(["age", "--encrypt", *[part for each in self.recipients for part in ("--recipient", each)]])
+        return stages
 
 
 def choose(algorithm: str, level: int | None) -> Packing:

@@ -82,7 +82,7 @@ def dump(source: Source, partial: str, work: Work) -> Dump:
                 if entry.info.st_nlink == 1:
                     tar.inodes.pop((entry.info.st_ino, entry.info.st_dev), None)  # type: ignore[attr-defined]
 
-    sha256 = _packing.store(work.commands, [work.packing.pack()], partial, feed, timeout=work.seconds())
+    sha256 = _packing.store(work.commands, work.packing.pack(), partial, feed, timeout=work.seconds())
     return Dump(sha256, summary.figures(), notes.warnings(SHOWN))
 
 

@@ -100,7 +100,7 @@ def dump(source: Source, partial: str, work: Work) -> Dump:
             f"--lock-wait-timeout={LOCK_SECONDS}s", *[f"--exclude-table={_pattern(*table)}" for table in excluded],
             *postgresql.arguments(source), f"--dbname={source['database']}",
         ]  # fmt: skip
-        stages = [argv, work.packing.pack()]
+        stages = [argv, *work.packing.pack()]
         results["sha256"] = _packing.store(work.commands, stages, partial, **_place(source), timeout=work.seconds())
         results["answer"] = _answer(answers) if work.level == "restored" else []
 

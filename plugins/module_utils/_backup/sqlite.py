@@ -81,7 +81,7 @@ def dump(source: Source, partial: str, work: Work) -> Dump:
     with _scratch_file(copy), _explained(source["path"]):
         _snapshot(source["path"], copy, work)
         figures = _figures(copy, _pragma(work.level))
-        sha256 = _packing.store(work.commands, [work.packing.pack(copy)], partial, timeout=work.seconds())
+        sha256 = _packing.store(work.commands, work.packing.pack(copy), partial, timeout=work.seconds())
     return Dump(sha256, figures)
 
 
