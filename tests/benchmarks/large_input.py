@@ -72,7 +72,8 @@ def catalogue() -> None:
                 "file": name,
                 "size_bytes": len(content),
                 "sha256": hashlib.sha256(content).hexdigest(),
-                "verifications": [{"level": "restored", "ok": True, "time": stamp}],
+                "figures": {},
+                "verifications": [{"level": "restored", "ok": True, "time": "2026-11-20T09:00:00Z"}],
             }
             (folder / f"{name}.manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 

@@ -18,6 +18,7 @@ import stat
 import time
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _shape
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 
 LEVELS = ("checksum", "archive", "restored")
@@ -28,7 +29,11 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 
 
 class Copy(t.NamedTuple):
-    """One backup: `created` in seconds since the epoch, `level` the best verification that passed, `failed` the newest one."""
+    """One backup: `created` in seconds since the epoch, `level` the best verification that passed.
+
+    `failed` says that something speaks against it: a verification that no later one of at least its level refuted, or a
+    manifest that is not this file's; `problem` says what.
+    """
 
     name: str
     engine: str
@@ -38,6 +43,7 @@ class Copy(t.NamedTuple):
     size_bytes: int
     level: str | None
     failed: bool
+    problem: str | None = None
 
     def good(self, level: str) -> bool:
         """Whether it is proven at `level` or better and nothing later spoke against it."""
@@ -45,19 +51,32 @@ class Copy(t.NamedTuple):
 
 
 class Folder(t.NamedTuple):
-    """What lies in `<directory>/<name>`: copies (newest first), `partials` of killed runs, data files that lack a manifest."""
+    """What lies in `<directory>/<name>`: copies (newest first), `partials` of killed runs, data files that lack a manifest.
+
+    `missing` are data files that are gone while their manifest is still there: nothing here deletes in that order.
+    """
 
     copies: list[Copy]
     partials: list[str]
     leftovers: list[str]
+    missing: tuple[str, ...] = ()
 
 
 def copies(directory: str, names: t.Sequence[str] | None = None) -> list[Copy]:
     """All copies in `directory`, newest first; those of `names` alone when given. A missing folder holds none."""
     if names is None:
-        names = [entry.name for entry in _entries(directory) if entry.is_dir(follow_symlinks=False)]
+        names = folders(directory)
     found = [copy for name in sorted(set(names)) for copy in folder(directory, name).copies]
     return sorted(found, key=lambda copy: copy.created, reverse=True)
+
+
+def folders(directory: str) -> list[str]:
+    """The names of all folders in `directory`; those of other things than copies begin with a dot."""
+    return [
+        entry.name
+        for entry in _entries(directory)
+        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+    ]
 
 
 def folder(directory: str, name: str) -> Folder:
@@ -82,7 +101,12 @@ def folder(directory: str, name: str) -> Folder:
         if copy is not None:
             found.append(copy)
     found.sort(key=lambda copy: copy.created, reverse=True)
-    return Folder(found, sorted(partials), sorted(leftovers))
+    missing = [
+        os.path.join(path, data)
+        for data in (each[: -len(MANIFEST)] for each in files if each.endswith(MANIFEST))
+        if data not in files and pattern.fullmatch(data) and not data.endswith(MANIFEST)
+    ]
+    return Folder(found, sorted(partials), sorted(leftovers), tuple(sorted(missing)))
 
 
 def manifest(copy: Copy) -> dict[str, t.Any]:
@@ -123,7 +147,7 @@ def _read(path: str) -> dict[str, t.Any] | None:
     try:
         with open(path, encoding="utf-8") as stream:
             document = json.load(stream)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) and document.get("format") == FORMAT else None
 
@@ -136,10 +160,26 @@ def _copy(name: str, entry: os.DirEntry[str], created: float) -> Copy | None:
         return None
     document = _read(path)
     if document is None:
-        return Copy(name, "unknown", entry.path, path, created, info.st_size, None, True)
-    verifications = [each for each in document.get("verifications") or [] if isinstance(each, dict)]
-    passed = [each["level"] for each in verifications if each.get("ok") is True and each.get("level") in LEVELS]
-    failed = bool(verifications) and verifications[-1].get("ok") is not True
-    failed = failed or document.get("size_bytes") != info.st_size or document.get("file") != entry.name
-    level = max(passed, key=LEVELS.index) if passed else None
-    return Copy(name, str(document.get("engine")), entry.path, path, created, info.st_size, level, failed)
+        return Copy(name, "unknown", entry.path, path, created, info.st_size, None, True, "its manifest cannot be read")
+    problem = _shape.problem(document, name, entry.name)
+    if problem:
+        engine = document.get("engine") if isinstance(document.get("engine"), str) else "unknown"
+        return Copy(name, str(engine), entry.path, path, created, info.st_size, None, True, problem)
+    level, problem = _verdict(document["verifications"])
+    if document["size_bytes"] != info.st_size:
+        problem = f"it has {info.st_size} bytes, {document['size_bytes']} were written"
+    return Copy(name, document["engine"], entry.path, path, created, info.st_size, level, problem is not None, problem)
+
+
+def _verdict(verifications: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[str | None, str | None]:
+    """The best level that was passed, and what the newest failure says that nothing of its level or better refuted."""
+    best, problem = -1, None
+    for record in reversed(verifications):
+        known = record["level"] in LEVELS
+        if record["ok"]:
+            best = max(best, LEVELS.index(record["level"]) if known else -1)
+        # A level of a later release: nothing that is known here can refute it.
+        elif problem is None and (LEVELS.index(record["level"]) if known else len(LEVELS)) > best:
+            said = record.get("figures", {}).get("problem", "no reason is on record")
+            problem = f"failed its verification as {record['level']} on {record['time']}: {said}"
+    return (LEVELS[best] if best >= 0 else None), problem

@@ -25,7 +25,8 @@ def make(tmp_path):
         path = tmp_path / name / f"{name}_{stamp}.sqlite.zst"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"12345")
-        document = _manifest.build(str(path), 0, {"name": name, "engine": "sqlite", "size_bytes": 5})
+        facts = {"name": name, "engine": "sqlite", "size_bytes": 5, "sha256": "0" * 64, "figures": {"tables": {"t": 1}}}
+        document = _manifest.build(str(path), 0, facts)
         document["verifications"] = [_manifest.verification(level, ok, 0, {}) for level, ok in verifications]
         _manifest.write(str(path), {**document, **changes})
         return path
@@ -47,6 +48,11 @@ def test_a_copy_is_read_with_its_time_size_and_level(make, tmp_path):
         ([("restored", True), ("checksum", True)], "restored", False),
         ([("restored", True), ("checksum", False)], "restored", True),
         ([("checksum", False), ("archive", True)], "archive", False),
+        # A lower proof that passes refutes nothing.
+        ([("restored", True), ("restored", False), ("checksum", True)], "restored", True),
+        ([("restored", False), ("restored", True)], "restored", False),
+        ([("archive", True), ("unheard of", False)], "archive", True),
+        ([("unheard of", False), ("checksum", True)], "checksum", True),
         ([("unheard of", True)], None, False),
     ],
 )
@@ -95,7 +101,7 @@ def test_a_folder_that_is_missing_holds_nothing(tmp_path):
 def test_other_names_are_not_ours(tmp_path, name):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / name).touch()
-    assert _catalog.folder(str(tmp_path), "x") == ([], [], [])
+    assert _catalog.folder(str(tmp_path), "x") == ([], [], [], ())
 
 
 def test_partials_and_files_without_a_manifest_are_told_apart(make, tmp_path):
