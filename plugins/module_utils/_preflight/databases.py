@@ -1,0 +1,169 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Databases on the host, and which of them no backup source covers."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import time
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_size
+from ansible_collections.sre.runbooks.plugins.module_utils._preflight import _ask, _servers, _sqlite_files
+from ansible_collections.sre.runbooks.plugins.module_utils._preflight._ask import Database
+from ansible_collections.sre.runbooks.plugins.module_utils._preflight._finding import Finding
+
+if t.TYPE_CHECKING:
+    from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
+
+# For all servers together, and for one of them.
+SECONDS = 20.0
+SERVER_SECONDS = 5.0
+# Nobody's data alone lie directly in these.
+TOO_WIDE = (
+    "/", "/etc", "/home", "/root", "/tmp", "/usr", "/var", "/var/lib", "/var/tmp",  # noqa: S108 - nothing is written there
+)  # fmt: skip
+_ADD = {
+    "postgresql": "Add it to runbooks_databases_*: {{name: {short}, engine: postgresql, database: {name}}}",
+    "mysql": "Add it to runbooks_databases_*: {{name: {short}, engine: mysql, database: {name}}}",
+    "redis": "Add the server to runbooks_databases_*: {{name: redis, engine: redis}}",
+    "sqlite": "Add it to runbooks_databases_*: {{name: {short}, engine: sqlite, path: {name}}}",
+}
+
+
+class Found(t.NamedTuple):
+    """What there is, and what could not be looked at."""
+
+    databases: list[Database]
+    unknown: list[Finding]
+
+
+def found(
+    commands: Commands,
+    connections: t.Sequence[t.Mapping[str, t.Any]] = (),
+    folders: t.Iterable[str] = (),
+    skip: t.Collection[str] = (),
+    limits: _sqlite_files.Limits | None = None,
+    seconds: float = SECONDS,
+) -> Found:
+    """The databases of this host: of every running server, and in SQLite files.
+
+    `connections` are entries of the inventory, backup sources or `{engine, …options}` of checks: a server that one of them
+    reaches is asked through it. SQLite files are looked for among open files and below `folders`; what is below `skip`
+    does not count. Nothing is changed. What may not be looked at is a finding with the status `unknown`.
+    """
+    deadline = time.monotonic() + seconds
+    databases: list[Database] = []
+    unknown: list[Finding] = []
+    for server in _servers.running(commands):
+        ours = [each for each in connections if each.get("engine") == server.engine]
+        left = min(SERVER_SECONDS, deadline - time.monotonic())
+        try:
+            if left <= 0:
+                raise RunbookError(f"all servers together took more than {seconds:g} s. Raise preflight's timeout.")
+            databases += _ask.databases(server, ours, commands, left)
+        except RunbookError as error:
+            unknown.append(
+                Finding(server.subject, "unknown", "databases_unknown", f"its databases could not be listed: {error}")
+            )
+    opened = _sqlite_files.open_files()
+    limits = limits or _sqlite_files.Limits()
+    files, complete = _sqlite_files.found(opened, [*named_folders(connections), *folders], skip, limits)
+    # What even root may not look at belongs to the machine, not to a service.
+    if opened.hidden and os.geteuid() != 0:
+        unknown.append(_hidden(opened.hidden))
+    if not complete:
+        unknown.append(_incomplete(limits))
+    return Found(databases + files, unknown)
+
+
+def named_folders(sources: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
+    """The folders in which backup sources have their files, without what would be the whole system."""
+    paths = [
+        os.path.dirname(str(each["path"])) for each in sources if each.get("engine") == "sqlite" and each.get("path")
+    ]
+    for each in sources:
+        if each.get("engine") == "files":
+            paths += [str(path) for path in each.get("paths") or () if not set("*?[") & set(str(path))]
+    return [path for path in dict.fromkeys(os.path.normpath(each) for each in paths) if path not in TOO_WIDE]
+
+
+def uncovered(found: Found, sources: t.Sequence[t.Mapping[str, t.Any]]) -> list[Finding]:
+    """A finding for each database that none of the backup `sources` (entries of sre.runbooks.backup) covers, and what is unknown."""
+    result = [_gap(each, sources) for each in found.databases]
+    return [each for each in result if each is not None] + found.unknown
+
+
+def covered(database: Database, source: t.Mapping[str, t.Any]) -> bool:
+    """Whether a source makes backups of a database: engine, server and name, or path, agree."""
+    if source.get("engine") != database.engine:
+        return False
+    if database.engine == "sqlite":
+        return _same_file(database.name, str(source.get("path") or ""))
+    if not database.place.reached_by(database.engine, source):
+        return False
+    return database.engine == "redis" or database.name == (source.get("database") or source.get("name"))
+
+
+def _gap(database: Database, sources: t.Sequence[t.Mapping[str, t.Any]]) -> Finding | None:
+    if any(covered(database, each) for each in sources):
+        return None
+    size = f" ({show_size(database.size_bytes)})" if database.size_bytes is not None else ""
+    details = {"engine": database.engine, "name": database.name, "size_bytes": database.size_bytes}
+    short = os.path.basename(database.name).partition(".")[0] or database.engine
+    remedy = _ADD[database.engine].format(name=database.name, short=short)
+    archived = [str(each.get("name")) for each in sources if _archives(database, each)]
+    if not archived:
+        text = f"no backup source covers it{size}"
+        return Finding(database.subject, "warning", "database_uncovered", text, remedy, details)
+    if not database.written:
+        return None
+    text = f"it is written to{size}, and the files source {archived[0]} may archive it torn"
+    return Finding(database.subject, "warning", "database_as_file", text, remedy, {**details, "source": archived[0]})
+
+
+def _archives(database: Database, source: t.Mapping[str, t.Any]) -> bool:
+    """Whether a source of plain files takes a SQLite file along."""
+    if database.engine != "sqlite" or source.get("engine") != "files":
+        return False
+    path = os.path.realpath(database.name)
+    for root in source.get("paths") or ():
+        whole = os.path.realpath(str(root)) if not set("*?[") & set(str(root)) else str(root)
+        if path == whole or path.startswith(f"{whole.rstrip('/')}/") or fnmatch.fnmatchcase(path, whole):
+            return not any(_excludes(path, str(each)) for each in source.get("exclude") or ())
+    return False
+
+
+def _excludes(path: str, pattern: str) -> bool:
+    """As the engine `files` reads a pattern: with a slash for whole paths, else for the last part, of the path or of a folder of it."""
+    while path not in ("", "/"):
+        if fnmatch.fnmatchcase(path if "/" in pattern else os.path.basename(path), pattern):
+            return True
+        path = os.path.dirname(path)
+    return False
+
+
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _hidden(count: int) -> Finding:
+    return Finding(
+        "sqlite:open files", "unknown", "files_unknown", f"the open files of {count} processes of other users cannot be seen",
+        "Run with become, so that SQLite databases in use are found",
+    )  # fmt: skip
+
+
+def _incomplete(limits: _sqlite_files.Limits) -> Finding:
+    return Finding(
+        "sqlite:folders", "unknown", "files_unknown",
+        f"not every file was looked at within {limits.files} files, {limits.folders} folders and {limits.seconds:g} s",
+        "Name smaller folders in preflight_folders",
+    )  # fmt: skip
