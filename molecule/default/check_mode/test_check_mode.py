@@ -27,6 +27,8 @@ import hashlib, json, os, stat
 EXCLUDED = ("/proc", "/sys", "/run", "/tmp", "/dev", "/var/log/journal", "/var/lib/postgresql", "/var/log/postgresql",
             "/var/lib/redis", "/var/log/redis", "/var/log/wtmp", "/var/log/lastlog", "/var/lib/systemd/timers")
 LIVING = ("/opt/feature11/logs", "/opt/ghosteam/logs", "/opt/feature11/data")
+# SQLite's own, which come and go with the connections of the running service.
+COMPANIONS = (".db-wal", ".db-shm", ".db-journal")
 
 def entry(path):
     status = os.lstat(path)
@@ -44,7 +46,7 @@ for folder, folders, files in os.walk("/"):
     folders[:] = [name for name in folders if os.path.join(folder, name) not in EXCLUDED]
     for name in folders + files:
         path = os.path.join(folder, name)
-        if path not in EXCLUDED:
+        if path not in EXCLUDED and not (folder in LIVING and name.endswith(COMPANIONS)):
             found[path.encode(errors="surrogateescape").decode("latin-1")] = entry(path)
 print(json.dumps(found))
 """
