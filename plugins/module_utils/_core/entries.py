@@ -18,6 +18,15 @@ if t.TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _COMMON: dict[str, t.Any] = {"name": {"type": "str", "required": True}, "engine": {"type": "str", "required": True}}
+# An entry of an inventory serves several stages. What only another stage reads of it is passed over; what none knows is refused.
+OTHER_STAGES = frozenset(
+    {
+        # backup
+        "exclude", "interval", "verify", "retention", "compression", "encryption", "limits", "minimum_size", "shrink_limit",
+        # vacuum
+        "full", "lock_timeout", "analyze", "integrity", "minimum_free_percent", "minimum_dead_percent",
+    }
+)  # fmt: skip
 
 
 class Registry(t.Protocol):
@@ -85,7 +94,9 @@ def _item(
     if engine_name not in registry.NAMES:
         raise InputError(f"{where}.engine", engine_name, "is no engine", f"Use one of {', '.join(registry.NAMES)}.")
     engine = registry.load(engine_name)
-    result = ArgumentSpecValidator({**_COMMON, **shared, **engine.OPTIONS}).validate(dict(entry))
+    spec = {**_COMMON, **shared, **engine.OPTIONS}
+    given = {key: value for key, value in entry.items() if key in spec or key not in OTHER_STAGES}
+    result = ArgumentSpecValidator(spec).validate(given)
     if result.error_messages:
         raise RunbookError(f"{where} (engine {engine_name}): {'; '.join(result.error_messages)}")
     source = result.validated_parameters
