@@ -222,15 +222,16 @@ if t.TYPE_CHECKING:
 
 def main() -> None:
     module = runbook.build(_settings.SPEC)
-    runbook.run(module, _run.STAGE, lambda: backup(module), conceal=["sources"])
+    runbook.run(module, _run.STAGE, lambda: backup(module), conceal=["sources", "encryption"])
 
 
 def backup(module: AnsibleModule) -> dict[str, t.Any]:
     """Read the options, back up, return the envelope."""
     items, secrets = _settings.items(module.params["sources"])
     module.no_log_values.update(secrets)
-    settings = _settings.settings(module.params)
-    return _run.run(settings, items, command.Commands(module.run_command), module.check_mode)
+    commands = command.Commands(module.run_command)
+    jobs = _settings.jobs(module.params, items, commands)
+    return _run.run(jobs, commands, module.check_mode)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,17 @@ import shutil
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _catalog, _manifest, _plan, _verify
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import (
+    _catalog,
+    _encryption,
+    _manifest,
+    _plan,
+    _verify,
+)
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Dump, Preflight, Work
-from ansible_collections.sre.runbooks.plugins.module_utils._backup._settings import Item, Settings
+from ansible_collections.sre.runbooks.plugins.module_utils._backup._settings import Item, Job, Settings
 from ansible_collections.sre.runbooks.plugins.module_utils._core import files
+from ansible_collections.sre.runbooks.plugins.module_utils._core.command import require
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
 
@@ -55,21 +62,37 @@ def sweep(found: _catalog.Folder, level: str) -> list[str]:
     return swept
 
 
-def make(settings: Settings, item: Item, work: Work, found: _catalog.Folder, obstacle: str | None = None) -> Made:
+def make(job: Job, work: Work, found: _catalog.Folder, obstacle: str | None = None) -> Made:
     """Make a copy, prove it, let go of what retention does not keep; of nothing with an `obstacle`."""
+    settings = job.settings
+    preflight = job.item.engine.preflight(job.item.source, work)
+    feasible(settings, preflight, found, work)
+    swept = job.item.engine.sweep(job.item.source, work)
+    with _encryption.provable(work, settings.identity) as able:
+        new = _new(job, able, preflight)
+    odd = _plan.odd_size(
+        new.document["size_bytes"], found.copies, settings.minimum_size, settings.shrink_limit, time.time()
+    )
+    kept, deleted, frozen = _retain(job, obstacle or new.problem or odd)
+    return _report(settings, new, odd, kept, deleted, frozen)._replace(swept=swept)
+
+
+class _New(t.NamedTuple):
+    """A copy that was made: its manifest, the seconds for dump and proof, and why it could not be proven."""
+
+    path: str
+    created: float
+    document: dict[str, t.Any]
+    verify_seconds: float
+    problem: str | None
+
+
+def _new(job: Job, work: Work, preflight: Preflight) -> _New:
+    """Dump, compare what is on the disk, write the manifest, prove."""
+    item, settings = job
     started = time.monotonic()
-    preflight = item.engine.preflight(item.source, work)
-    room(settings, preflight, found, work)
-    swept = item.engine.sweep(item.source, work)
-    created = time.time()
-    path = path_of(settings, item, created)
-    while os.path.lexists(path):
-        # Two copies within a second.
-        time.sleep(0.1)
-        created = time.time()
-        path = path_of(settings, item, created)
+    path, created = _free_path(job)
     dump, compared = _write(item, path, work)
-    seconds = time.monotonic() - started
     facts = {
         "name": item.name,
         "engine": item.engine_name,
@@ -81,46 +104,79 @@ def make(settings: Settings, item: Item, work: Work, found: _catalog.Folder, obs
         "compression": {"algorithm": settings.packing.algorithm, "level": settings.packing.level},
         "figures": dump.figures,
         "warnings": list(dump.warnings),
-        "duration_seconds": round(seconds, 3),
+        "duration_seconds": round(time.monotonic() - started, 3),
     }
+    if settings.packing.recipients:
+        facts["encryption"] = _encryption.recorded(settings.packing.recipients, work.level, settings.identity)
     document = _manifest.build(path, created, facts)
     document["verifications"].append(_manifest.verification("checksum", True, compared, {}))
     _manifest.write(path, document)
     verified = time.monotonic()
     problem = _prove(item, path, document, work)
+    return _New(path, created, document, round(time.monotonic() - verified + compared, 3), problem)
+
+
+def _report(
+    settings: Settings,
+    new: _New,
+    odd: str | None,
+    kept: dict[str, str],
+    deleted: dict[str, str],
+    frozen: str | None,
+) -> Made:
+    """What a person reads of a new copy."""
+    document = new.document
     figures: dict[str, t.Any] = document["verifications"][-1]["figures"]
-    facts["verify_seconds"] = round(time.monotonic() - verified + compared, 3)
-    odd = _plan.odd_size(facts["size_bytes"], found.copies, settings.minimum_size, settings.shrink_limit, time.time())
-    kept, deleted, frozen = _retain(settings, item, obstacle or problem or odd)
-    status = "critical" if problem else "warning" if odd or dump.warnings else "ok"
-    parts = [f"{show_size(facts['size_bytes'])} in {show_duration(seconds)}"]
-    parts[0] += f", NOT proven as {settings.level}: {problem}" if problem else f", {_proof(settings.level, figures)}"
+    parts = [f"{show_size(document['size_bytes'])} in {show_duration(document['duration_seconds'])}"]
+    parts[0] += (
+        f", NOT proven as {settings.level}: {new.problem}" if new.problem else f", {_proof(settings.level, figures)}"
+    )
+    how = document.get("encryption", {}).get("proof")
+    parts += ["encrypted" + (f", {how}" if how and not new.problem else "")] if settings.packing.recipients else []
     parts += [f"{odd}; nothing is deleted"] if odd else []
-    parts += [*dump.warnings, *([f"{len(deleted)} old deleted"] if deleted else [])]
+    parts += [*document["warnings"], *([f"{len(deleted)} old deleted"] if deleted else [])]
     metrics = {
-        "duration_seconds": facts["duration_seconds"],
-        "verify_seconds": facts["verify_seconds"],
-        "size_bytes": facts["size_bytes"],
+        "duration_seconds": document["duration_seconds"],
+        "verify_seconds": new.verify_seconds,
+        "size_bytes": document["size_bytes"],
         "copies": len(kept),
-        "age_seconds": round(max(0.0, time.time() - created), 3),
+        "age_seconds": round(max(0.0, time.time() - new.created), 3),
     }
     details = {
-        "path": path, "level": "checksum" if problem else settings.level, "proof": figures, "versions": preflight.versions,
-        "kept": kept, "deleted": deleted,
-    }  # fmt: skip
+        "path": new.path,
+        "level": "checksum" if new.problem else settings.level,
+        "proof": {**figures, "encryption": how} if how else figures,
+        "versions": document["versions"],
+        "kept": kept,
+        "deleted": deleted,
+    }
     if frozen:
         details["frozen"] = frozen
-    return Made(status, "; ".join(parts), metrics, details, swept)
+    status = "critical" if new.problem else "warning" if odd or document["warnings"] else "ok"
+    return Made(status, "; ".join(parts), metrics, details, [])
 
 
-def path_of(settings: Settings, item: Item, created: float) -> str:
-    """The path of the copy of `item` made at `created`."""
+def _free_path(job: Job) -> tuple[str, float]:
+    """The path of a copy made now, and the time in it; a second copy within a second has to wait."""
+    while True:
+        created = time.time()
+        path = path_of(job, created)
+        if not os.path.lexists(path):
+            return path, created
+        time.sleep(0.1)
+
+
+def path_of(job: Job, created: float) -> str:
+    """The path of the copy made at `created`."""
+    settings, item = job.settings, job.item
     name = f"{item.name}_{_catalog.stamp(created)}{item.engine.EXTENSION}{settings.packing.extension}"
     return os.path.join(settings.directory, item.name, name)
 
 
-def room(settings: Settings, preflight: Preflight, found: _catalog.Folder, work: Work) -> None:
-    """RunbookError when the copy would pass the limit or not fit; nothing has been written by then."""
+def feasible(settings: Settings, preflight: Preflight, found: _catalog.Folder, work: Work) -> None:
+    """RunbookError when a program is missing, or the copy would pass the limit or not fit; nothing has been written by then."""
+    for stage in settings.packing.pack():
+        require(stage[0])
     if settings.limit_bytes is not None and preflight.source_bytes > settings.limit_bytes:
         raise RunbookError(
             f"the source has {show_size(preflight.source_bytes)}, limits.bytes is {show_size(settings.limit_bytes)}. "
@@ -166,9 +222,10 @@ def _prove(item: Item, path: str, document: dict[str, t.Any], work: Work) -> str
     return None if record["ok"] else record["figures"]["problem"]
 
 
-def _retain(settings: Settings, item: Item, obstacle: str | None) -> tuple[dict[str, str], dict[str, str], str | None]:
+def _retain(job: Job, obstacle: str | None) -> tuple[dict[str, str], dict[str, str], str | None]:
     """Apply retention, unless there is an obstacle; kept and deleted files with their reasons, and why nothing is deleted."""
-    copies = _catalog.folder(settings.directory, item.name).copies
+    settings = job.settings
+    copies = _catalog.folder(settings.directory, job.item.name).copies
     decisions = _plan.retention(copies, settings.policy, settings.level, time.time())
     if obstacle:
         return {os.path.basename(each.copy.path): "frozen" for each in decisions}, {}, obstacle

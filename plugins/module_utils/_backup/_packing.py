@@ -42,19 +42,22 @@ class Packing(t.NamedTuple):
         first = [self.algorithm, f"-{self.level}", *threads, "-q", "-c", *what]
         stages = [["cat", *what] if self.algorithm == "none" else first]
         if self.recipients:
-            stages.append(["age", "--encrypt", *[part for each in self.recipients for part in ("--recipient", each)]])
+            stages.append(encrypt(self.recipients))
         return stages
 
 
-def choose(algorithm: str, level: int | None) -> Packing:
-    """The packing that the options `compression.algorithm` and `compression.level` ask for."""
+def encrypt(recipients: t.Sequence[str]) -> list[str]:
+    """The program that encrypts its standard input to the public keys `recipients`."""
+    return ["age", "--encrypt", *[part for each in recipients for part in ("--recipient", each)]]
+
+
+def choose(algorithm: str, level: int | None, option: str = "compression.level") -> Packing:
+    """The packing that the options `compression.algorithm` and `compression.level` ask for; the latter is called `option`."""
     _extension, lowest, highest = ALGORITHMS[algorithm]
     if level is None:
         level = DEFAULT_LEVEL[algorithm]
     elif not lowest <= level <= highest:
-        raise InputError(
-            "compression.level", level, f"is no level of {algorithm}", f"Give one from {lowest} to {highest}, or none."
-        )
+        raise InputError(option, level, f"is no level of {algorithm}", f"Give one from {lowest} to {highest}, or none.")
     return Packing(algorithm, level)
 
 

@@ -19,7 +19,7 @@ import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._backup import _apply, _catalog, _plan, _verify
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Work
-from ansible_collections.sre.runbooks.plugins.module_utils._backup._settings import Item, Settings
+from ansible_collections.sre.runbooks.plugins.module_utils._backup._settings import Item, Job, Settings
 from ansible_collections.sre.runbooks.plugins.module_utils._core import files, lock
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import Busy, RunbookError
@@ -31,21 +31,22 @@ STAGE = "backup"
 LOCKS = ".locks"
 
 
-def run(settings: Settings, items: t.Sequence[Item], commands: Commands, dry: bool) -> dict[str, t.Any]:
+def run(jobs: t.Sequence[Job], commands: Commands, dry: bool) -> dict[str, t.Any]:
     """Return the envelope with a diff of the files; RunbookError when the folder cannot be used at all."""
-    _usable(settings.directory, dry)
+    directory = jobs[0].settings.directory
+    _usable(directory, dry)
     # Programs that a pipeline starts make files too; none of them is for other users.
     umask = os.umask(0o077)
     try:
-        results = [_one(settings, item, commands, dry) for item in items]
+        results = [_one(job, commands, dry) for job in jobs]
     finally:
         os.umask(umask)
     return envelope(
         [result.outcome for result in results],
         any(result.changed for result in results),
         diff={
-            "before_header": settings.directory,
-            "after_header": settings.directory,
+            "before_header": directory,
+            "after_header": directory,
             "before": "".join(f"{name}\n" for result in results for name in result.before),
             "after": "".join(f"{name}\n" for result in results for name in result.after),
         },
@@ -61,7 +62,8 @@ class Result(t.NamedTuple):
     after: tuple[str, ...] = ()
 
 
-def _one(settings: Settings, item: Item, commands: Commands, dry: bool) -> Result:
+def _one(job: Job, commands: Commands, dry: bool) -> Result:
+    item, settings = job
     swept: list[str] = []
     folder = os.path.join(settings.directory, item.name)
     work = Work(
@@ -79,9 +81,9 @@ def _one(settings: Settings, item: Item, commands: Commands, dry: bool) -> Resul
         if damage:
             plan = plan._replace(due=True, reason=damage)
         if dry:
-            return _would(settings, item, work, found, plan)
+            return _would(job, work, found, plan)
         if not plan.due and not found.partials:
-            return _nothing(item, settings, found, plan, swept)
+            return _nothing(job, found, plan, swept)
         with lock.hold(os.path.join(settings.directory, LOCKS), item.name):
             if damage and plan.newest is not None:
                 _verify.condemn(plan.newest, damage)
@@ -89,9 +91,9 @@ def _one(settings: Settings, item: Item, commands: Commands, dry: bool) -> Resul
             plan = _due(settings, found)
             swept += _apply.sweep(found, settings.level)
             if not plan.due:
-                return _nothing(item, settings, found, plan, swept)
+                return _nothing(job, found, plan, swept)
             before = _names(found.copies)
-            made = _apply.make(settings, item, work, found, damage)
+            made = _apply.make(job, work, found, damage)
             swept += made.swept
             if damage:
                 made = made._replace(status="critical", summary=f"{damage}; made anew: {made.summary}")
@@ -105,15 +107,16 @@ def _one(settings: Settings, item: Item, commands: Commands, dry: bool) -> Resul
         return _failed(item, settings, error, swept)
 
 
-def _would(settings: Settings, item: Item, work: Work, found: _catalog.Folder, plan: _plan.Due) -> Result:
+def _would(job: Job, work: Work, found: _catalog.Folder, plan: _plan.Due) -> Result:
     """What a run would do; the source is looked at as a run would look at it."""
+    item, settings = job
     if not plan.due:
-        return _nothing(item, settings, found, plan, [])
+        return _nothing(job, found, plan, [])
     before = _names(found.copies)
     preflight = item.engine.preflight(item.source, work)
-    _apply.room(settings, preflight, found, work)
+    _apply.feasible(settings, preflight, found, work)
     now = time.time()
-    path = _apply.path_of(settings, item, now)
+    path = _apply.path_of(job, now)
     size = _plan.expected_size(preflight.source_bytes, found.copies, now)
     new = _catalog.Copy(item.name, item.engine_name, path, path + _catalog.MANIFEST, now, size, settings.level, False)
     gone = [
@@ -129,7 +132,8 @@ def _would(settings: Settings, item: Item, work: Work, found: _catalog.Folder, p
     return Result(_outcome(item, "ok", text, _metrics(found, plan), details, [], found), True, before, after)
 
 
-def _nothing(item: Item, settings: Settings, found: _catalog.Folder, plan: _plan.Due, swept: list[str]) -> Result:
+def _nothing(job: Job, found: _catalog.Folder, plan: _plan.Due, swept: list[str]) -> Result:
+    item, settings = job
     newest = plan.newest
     names = _names(found.copies)
     if newest is None:

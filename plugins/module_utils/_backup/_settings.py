@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _catalog, _packing, _registry
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _catalog, _encryption, _packing, _registry
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._plan import Policy
 from ansible_collections.sre.runbooks.plugins.module_utils._core import entries, units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
+
+if t.TYPE_CHECKING:
+    from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
 
 # Others name what this module reads by this name.
 Item = entries.Item
@@ -34,16 +37,23 @@ SPEC: dict[str, t.Any] = {
             "level": {"type": "int"},
         },
     },
+    "encryption": _encryption.SPEC,
     "limits": {"type": "dict", "options": {"bytes": {"type": "str"}, "seconds": {"type": "str"}}},
     "minimum_size": {"type": "str"},
     "shrink_limit": {"type": "float", "default": 50.0},
+}
+# What a source may say for itself. What it leaves out is as the module's option says, so that none has a default here.
+_OWN = [name for name in SPEC if name not in ("sources", "directory")]
+SHARED: dict[str, t.Any] = {
+    "secret": {"type": "bool", "default": False},
+    **{name: {key: value for key, value in SPEC[name].items() if key != "default"} for name in _OWN},
 }
 # D2: 30 days of daily backups.
 DEFAULT_POLICY = Policy(keep_daily=30)
 
 
 class Settings(t.NamedTuple):
-    """All options of the module; durations in seconds, sizes in bytes, `shrink_limit` in percent, None for no limit."""
+    """What holds for one source; durations in seconds, sizes in bytes, `shrink_limit` in percent, None for no limit."""
 
     directory: str
     interval: float | None
@@ -54,10 +64,46 @@ class Settings(t.NamedTuple):
     limit_seconds: float | None
     minimum_size: int | None
     shrink_limit: float | None
+    identity: str | None
 
 
-def settings(options: t.Mapping[str, t.Any]) -> Settings:
-    """Read everything but the sources."""
+class Job(t.NamedTuple):
+    """A source with what holds for it."""
+
+    item: Item
+    settings: Settings
+
+
+def jobs(options: t.Mapping[str, t.Any], found: t.Sequence[Item], commands: Commands) -> list[Job]:
+    """Read what the module and each source say; nothing is changed, and of the host only age is asked for its opinion."""
+    common = settings(options)
+    _encryption.check(common.packing.recipients, "encryption.recipients", commands)
+    return [Job(item, _for(item, options, common, commands)) for item in found]
+
+
+def _for(item: Item, options: t.Mapping[str, t.Any], common: Settings, commands: Commands) -> Settings:
+    """The module's options, those replaced that the source has itself."""
+    where = f"sources.{item.name}"
+    own = {name: item.source[name] for name in _OWN if item.source.get(name) is not None}
+    chosen = settings({**options, **own}, where, own) if own else common
+    if "encryption" in own:
+        _encryption.check(chosen.packing.recipients, f"{where}.encryption.recipients", commands)
+    if item.source["secret"] and not chosen.packing.recipients:
+        raise InputError(
+            f"{where}.secret",
+            True,
+            "asks for an encrypted copy, and nobody is named who may read it",
+            "Set encryption.recipients, of the source or of all.",
+        )
+    return chosen
+
+
+def settings(options: t.Mapping[str, t.Any], where: str = "", own: t.Collection[str] = ()) -> Settings:
+    """Read everything but the sources. Messages call the options in `own` those of the source `where`."""
+
+    def called(option: str) -> str:
+        return f"{where}.{option}" if option.partition(".")[0] in own else option
+
     limits = options["limits"] or {}
     compression = options["compression"] or {}
     directory = options["directory"]
@@ -67,43 +113,49 @@ def settings(options: t.Mapping[str, t.Any]) -> Settings:
         )
     shrink = options["shrink_limit"]
     if not 0 <= shrink <= 100:
-        raise InputError("shrink_limit", shrink, "is no share", "Give percent from 0 to 100; 100 turns it off.")
+        raise InputError(called("shrink_limit"), shrink, "is no share", "Give percent from 0 to 100; 100 turns it off.")
+    packing = _packing.choose(
+        compression.get("algorithm") or "zstd", compression.get("level"), called("compression.level")
+    )
+    recipients, identity = _encryption.read(options.get("encryption"), called("encryption"))
+    interval, minimum = options["interval"], options["minimum_size"]
     return Settings(
         os.path.normpath(directory),
-        None if options["interval"] is None else units.duration(options["interval"], "interval"),
+        None if interval is None else units.duration(interval, called("interval")),
         options["verify"],
-        policy(options["retention"]),
-        _packing.choose(compression.get("algorithm") or "zstd", compression.get("level")),
-        None if limits.get("bytes") is None else units.size(limits["bytes"], "limits.bytes"),
-        _positive("limits.seconds", limits.get("seconds")),
-        None if options["minimum_size"] is None else units.size(options["minimum_size"], "minimum_size"),
+        policy(options["retention"], called("retention")),
+        packing._replace(recipients=recipients),
+        None if limits.get("bytes") is None else units.size(limits["bytes"], called("limits.bytes")),
+        _positive(called("limits.seconds"), limits.get("seconds")),
+        None if minimum is None else units.size(minimum, called("minimum_size")),
         shrink if shrink < 100 else None,
+        identity,
     )
 
 
-def policy(options: t.Mapping[str, t.Any] | None) -> Policy:
+def policy(options: t.Mapping[str, t.Any] | None, option: str = "retention") -> Policy:
     """The retention policy. One that keeps nothing is refused, for it would delete everything that may be deleted."""
     if options is None:
         return DEFAULT_POLICY
     counts = {name: value for name, value in options.items() if value is not None and name != "keep_within"}
     for name, value in counts.items():
         if value < 0:
-            raise InputError(f"retention.{name}", value, "is negative", "Give a number of copies, or leave it out.")
-    chosen = Policy(**counts, keep_within=_positive("retention.keep_within", options.get("keep_within")) or 0.0)
+            raise InputError(f"{option}.{name}", value, "is negative", "Give a number of copies, or leave it out.")
+    chosen = Policy(**counts, keep_within=_positive(f"{option}.keep_within", options.get("keep_within")) or 0.0)
     if not any(value for name, value in chosen._asdict().items() if name != "minimum_verified"):
         raise InputError(
-            "retention", dict(options), "keeps nothing", "Give at least one of keep_last, keep_daily, keep_within, …."
+            option, dict(options), "keeps nothing", "Give at least one of keep_last, keep_daily, keep_within, …."
         )
     if chosen.minimum_verified < 1:
         raise InputError(
-            "retention.minimum_verified", chosen.minimum_verified, "would let the last good copy go", "Give 1 or more."
+            f"{option}.minimum_verified", chosen.minimum_verified, "would let the last good copy go", "Give 1 or more."
         )
     return chosen
 
 
 def items(sources: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[list[Item], set[str]]:
     """Read the option `sources`; return the sources and the secrets that stand in them."""
-    return entries.read(sources, "sources", _registry)
+    return entries.read(sources, "sources", _registry, SHARED)
 
 
 def _positive(option: str, text: str | None) -> float | None:

@@ -20,10 +20,10 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import (
 from ansible_collections.sre.runbooks.plugins.module_utils._core.watchdog import GRACE_SECONDS, Watchdog
 
 PACKAGES = {
-    "age": "age", "bash": "bash", "chronyc": "chrony", "dd": "coreutils", "grep": "grep", "gzip": "gzip",
+    "age": "age", "age-keygen": "age", "bash": "bash", "chronyc": "chrony", "dd": "coreutils", "grep": "grep", "gzip": "gzip",
     "journalctl": "systemd", "mariadb": "mariadb-client", "mysql": "mariadb-client", "openssl": "openssl",
     "pg_dump": "postgresql-client", "pg_restore": "postgresql-client", "psql": "postgresql-client",
-    "redis-cli": "redis-tools", "setpriv": "util-linux", "sha256sum": "coreutils", "sqlite3": "sqlite3",
+    "redis-cli": "redis-tools", "restic": "restic", "setpriv": "util-linux", "sha256sum": "coreutils", "sqlite3": "sqlite3",
     "sudo": "sudo", "systemctl": "systemd", "tar": "tar", "tee": "coreutils", "timeout": "coreutils",
     "wc": "coreutils", "xz": "xz-utils", "zstd": "zstd",
 }  # fmt: skip

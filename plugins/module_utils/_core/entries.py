@@ -22,7 +22,7 @@ _COMMON: dict[str, t.Any] = {"name": {"type": "str", "required": True}, "engine"
 OTHER_STAGES = frozenset(
     {
         # backup
-        "exclude", "interval", "verify", "retention", "compression", "encryption", "limits", "minimum_size", "shrink_limit",
+        "exclude", "interval", "verify", "retention", "compression", "encryption", "secret", "limits", "minimum_size", "shrink_limit", "restic",
         # vacuum
         "full", "lock_timeout", "analyze", "integrity", "minimum_free_percent", "minimum_dead_percent",
     }

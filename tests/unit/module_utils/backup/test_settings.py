@@ -91,7 +91,7 @@ def test_options_that_cannot_be_used(changes, message):
 def test_what_is_not_given_has_its_default():
     settings = _settings.settings(DEFAULTS)
     assert settings.policy == _settings.Policy(keep_daily=30, minimum_verified=1)
-    assert settings.packing == ("zstd", 3)
+    assert settings.packing == ("zstd", 3, ())
     assert settings.interval is None
 
 
