@@ -94,12 +94,21 @@ def read(source: Source, path: str, work: Work) -> dict[str, t.Any]:
 def restore(source: Source, path: str, figures: t.Mapping[str, t.Any], work: Work) -> dict[str, t.Any]:
     """Unpack the copy, check its integrity, compare schema and rows with those of the dump."""
     with _restored(path, work) as (copy, seconds):
-        found = _figures(copy, "integrity_check")
+        return {**compare(copy, path, figures), "restore_seconds": round(seconds, 3)}
+
+
+def compare(database: str, path: str, figures: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Hold the unpacked `database` of the copy `path` against the `figures` of its dump; Mismatch when it differs."""
+    with _explained(path):
+        found = _figures(database, "integrity_check")
     for key in ("schema_sha256", "tables"):
         if found[key] != figures.get(key):
             raise Mismatch(f"{path}: {key} of the restored copy differs from the source's at the time of the dump.")
-    rows = sum(found["tables"].values())
-    return {"tables": len(found["tables"]), "rows": rows, "check": found["check"], "restore_seconds": round(seconds, 3)}
+    return {
+        "tables": len(found["tables"]),
+        "rows": sum(found["tables"].values()),
+        "check": found["check"],
+    }
 
 
 def _pragma(level: str) -> str | None:
