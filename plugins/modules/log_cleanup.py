@@ -252,29 +252,10 @@ from ansible_collections.sre.runbooks.plugins.module_utils._logs import cleanup,
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-POLICY: dict[str, t.Any] = {
-    "name": {"type": "str", "required": True},
-    "paths": {"type": "list", "elements": "path", "required": True},
-    "patterns": {"type": "list", "elements": "str", "required": True},
-    "exclude": {"type": "list", "elements": "str", "default": []},
-    "recurse": {"type": "bool", "default": False},
-    "older_than": {"type": "str"},
-    "larger_than": {"type": "str"},
-    "max_total": {"type": "str"},
-    "keep_newest": {"type": "int"},
-    "action": {"type": "str", "choices": ["delete", "compress", "archive", "truncate"], "required": True},
-    "archive_dir": {"type": "path"},
-    "compression": {"type": "str", "choices": ["zstd", "gzip"], "default": "zstd"},
-}
-LIMITS: dict[str, t.Any] = {
-    "files": {"type": "int", "default": 100000},
-    "bytes": {"type": "str", "default": "100GiB"},
-    "percent": {"type": "float", "default": 100},
-}
 SPEC: dict[str, t.Any] = {
-    "policies": {"type": "list", "elements": "dict", "options": POLICY},
+    "policies": {"type": "list", "elements": "dict", "options": policy.SPEC},
     "containers": {"type": "dict", "options": containers.SPEC},
-    "limits": {"type": "dict", "options": LIMITS, "apply_defaults": True},
+    "limits": {"type": "dict", "options": policy.LIMITS, "apply_defaults": True},
 }
 
 

@@ -13,6 +13,26 @@ import typing as t
 from ansible_collections.sre.runbooks.plugins.module_utils._core import units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
 
+# What a user may write in a policy, and in the limits.
+SPEC: dict[str, t.Any] = {
+    "name": {"type": "str", "required": True},
+    "paths": {"type": "list", "elements": "path", "required": True},
+    "patterns": {"type": "list", "elements": "str", "required": True},
+    "exclude": {"type": "list", "elements": "str", "default": []},
+    "recurse": {"type": "bool", "default": False},
+    "older_than": {"type": "str"},
+    "larger_than": {"type": "str"},
+    "max_total": {"type": "str"},
+    "keep_newest": {"type": "int"},
+    "action": {"type": "str", "choices": ["delete", "compress", "archive", "truncate"], "required": True},
+    "archive_dir": {"type": "path"},
+    "compression": {"type": "str", "choices": ["zstd", "gzip"], "default": "zstd"},
+}
+LIMITS: dict[str, t.Any] = {
+    "files": {"type": "int", "default": 100000},
+    "bytes": {"type": "str", "default": "100GiB"},
+    "percent": {"type": "float", "default": 100},
+}
 SUFFIXES = {"zstd": ".zst", "gzip": ".gz"}
 # Nothing in or below these is a log; a policy that names one is a mistake.
 SYSTEM_TREES = (
