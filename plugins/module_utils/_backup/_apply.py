@@ -19,6 +19,7 @@ import typing as t
 from ansible_collections.sre.runbooks.plugins.module_utils._backup import (
     _catalog,
     _encryption,
+    _engine,
     _manifest,
     _plan,
     _verify,
@@ -33,7 +34,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.units import sh
 # A data file without a manifest may be one that somebody is just copying here.
 LEFTOVER_SECONDS = 86400.0
 PROVEN = {"checksum": "checksum compared", "archive": "archive read", "restored": "restored and compared"}
-_SHOWN = ("tables", "rows", "files")
+_SHOWN = ("tables", "rows", "files", "roles")
 
 
 class Made(t.NamedTuple):
@@ -169,7 +170,7 @@ def _free_path(job: Job) -> tuple[str, float]:
 def path_of(job: Job, created: float) -> str:
     """The path of the copy made at `created`."""
     settings, item = job.settings, job.item
-    name = f"{item.name}_{_catalog.stamp(created)}{item.engine.EXTENSION}{settings.packing.extension}"
+    name = f"{item.name}_{_catalog.stamp(created)}{_engine.extension(item.engine, item.source)}{settings.packing.extension}"
     return os.path.join(settings.directory, item.name, name)
 
 
@@ -234,6 +235,9 @@ def _retain(job: Job, obstacle: str | None) -> tuple[dict[str, str], dict[str, s
         name = os.path.basename(each.copy.path)
         if each.keep:
             kept[name] = each.reason
+        elif os.path.lexists(each.copy.path + _catalog.PIN):
+            # Somebody pinned it a moment ago.
+            kept[name] = "pinned"
         else:
             _delete(each.copy)
             deleted[name] = each.reason

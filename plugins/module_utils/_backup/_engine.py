@@ -6,7 +6,8 @@
 
 An engine is a module beside this one with
   OPTIONS    argument spec of its own options; secrets are `no_log`
-  EXTENSION  of its copies' names, before that of the compression
+  EXTENSION  of its copies' names, before that of the compression; a function `extension(source)` besides when it depends
+             on the source's options
   check(source, where)            raises InputError for options that cannot be used, fills in defaults that depend on
                                   other options; reads nothing of the host
   preflight(source, work) -> Preflight
@@ -35,9 +36,17 @@ from ansible_collections.sre.runbooks.plugins.module_utils._backup import _packi
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 
 if t.TYPE_CHECKING:
+    from types import ModuleType
+
     from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
 
 Source = t.Mapping[str, t.Any]
+
+
+def extension(engine: ModuleType, source: Source) -> str:
+    """What the names of this source's copies get before the extension of the compression."""
+    found: str = engine.extension(source) if hasattr(engine, "extension") else engine.EXTENSION
+    return found
 
 
 class Mismatch(RunbookError):
