@@ -23,3 +23,11 @@ class Finding(t.NamedTuple):
     def text(self) -> str:
         """Problem and remedy in one line."""
         return f"{self.summary}. {self.remedy}" if self.remedy else self.summary
+
+
+class Looked(t.NamedTuple):
+    """What one kind found, and in one line what it looked at, for the case that all is well."""
+
+    findings: list[Finding]
+    summary: str
+    details: t.Mapping[str, t.Any] = {}

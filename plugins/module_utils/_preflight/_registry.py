@@ -14,6 +14,7 @@ from types import ModuleType
 
 NAMES: tuple[str, ...] = (
     "databases",
+    "policies",
 )
 
 
@@ -23,4 +24,8 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._preflight import databases
 
         return databases
+    if name == "policies":
+        from ansible_collections.sre.runbooks.plugins.module_utils._preflight import policies
+
+        return policies
     raise KeyError(name)
