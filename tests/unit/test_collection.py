@@ -208,9 +208,12 @@ def test_the_supported_ansible_core_is_said_alike() -> None:
     assert f"ansible-core{oldest}" in (ROOT / "requirements-run.txt").read_text(encoding="utf-8")
 
 
-def test_the_page_of_rows_names_tests_that_are_there():
-    page = (ROOT / "docs/rows.md").read_text(encoding="utf-8")
-    assert {f"H{number}" for number in range(1, 14)} <= set(re.findall(r"^\| (\w+) \|", page, re.MULTILINE))
-    for path, _colons, name in (entry.partition("::") for entry in re.findall(r"`([^`\s]+\.py[^`\s]*)`", page)):
+@pytest.mark.parametrize("name", ["rows", "faults"])
+def test_the_pages_of_rows_and_faults_name_tests_that_are_there(name):
+    page = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
+    assert name != "rows" or {f"H{number}" for number in range(1, 14)} <= set(
+        re.findall(r"^\| (\w+) \|", page, re.MULTILINE)
+    )
+    for path, _colons, function in (entry.partition("::") for entry in re.findall(r"`([^`\s]+\.py[^`\s]*)`", page)):
         text = (ROOT / path).read_text(encoding="utf-8")
-        assert not name or f"\ndef {name}(" in text, f"{path} has no {name}"
+        assert not function or f"\ndef {function}(" in text, f"{path} has no {function}"
