@@ -23,8 +23,12 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import R
 
 LEVELS = ("checksum", "archive", "restored")
 MANIFEST = ".manifest.json"
+# A file of this name beside a copy keeps it for ever; what stands in it is for people.
+PIN = ".pin"
 PARTIAL = ".partial"
 FORMAT = 1
+# Far more than the figures of a hundred thousand tables take. A file that is larger was not written by a backup.
+_MANIFEST_BYTES = 16 << 20
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -32,7 +36,7 @@ class Copy(t.NamedTuple):
     """One backup: `created` in seconds since the epoch, `level` the best verification that passed.
 
     `failed` says that something speaks against it: a verification that no later one of at least its level refuted, or a
-    manifest that is not this file's; `problem` says what.
+    manifest that is not this file's; `problem` says what. `pinned` keeps it whatever the policy says.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Copy(t.NamedTuple):
     level: str | None
     failed: bool
     problem: str | None = None
+    pinned: bool = False
 
     def good(self, level: str) -> bool:
         """Whether it is proven at `level` or better and nothing later spoke against it."""
@@ -88,10 +93,11 @@ def folder(directory: str, name: str) -> Folder:
     entries = _entries(path)
     partials = [entry.path for entry in entries if entry.name.startswith(f".{name}_") and entry.name.endswith(PARTIAL)]
     files = {entry.name: entry for entry in entries if entry.is_file(follow_symlinks=False)}
+    pins = {entry.name for entry in entries if entry.name.endswith(PIN)}
     found, leftovers = [], []
     for file_name, entry in files.items():
         match = pattern.fullmatch(file_name)
-        created = _seconds(match[1]) if match and not file_name.endswith(MANIFEST) else None
+        created = _seconds(match[1]) if match and not file_name.endswith((MANIFEST, PIN)) else None
         if created is None:
             continue
         if file_name + MANIFEST not in files:
@@ -99,7 +105,7 @@ def folder(directory: str, name: str) -> Folder:
             continue
         copy = _copy(name, entry, created)
         if copy is not None:
-            found.append(copy)
+            found.append(copy._replace(pinned=file_name + PIN in pins))
     found.sort(key=lambda copy: copy.created, reverse=True)
     missing = [
         os.path.join(path, data)
@@ -146,6 +152,8 @@ def _entries(path: str) -> list[os.DirEntry[str]]:
 def _read(path: str) -> dict[str, t.Any] | None:
     try:
         with open(path, encoding="utf-8") as stream:
+            if os.fstat(stream.fileno()).st_size > _MANIFEST_BYTES:
+                return None
             document = json.load(stream)
     except (OSError, ValueError, RecursionError):
         return None

@@ -77,7 +77,7 @@ def due(copies: t.Sequence[Copy], interval: float | None, level: str, now: float
 def retention(copies: t.Sequence[Copy], policy: Policy, level: str, now: float) -> list[Decision]:
     """Decide for each copy, newest first.
 
-    A copy is deleted only when no rule keeps it and a newer one, proven at `level`, stays. Copies that failed their
+    A copy is deleted only when no rule and no pin keeps it and a newer one, proven at `level`, stays. Copies that failed their
     verification take nobody's place in a bucket.
     """
     ordered = sorted(copies, key=_created, reverse=True)
@@ -85,6 +85,9 @@ def retention(copies: t.Sequence[Copy], policy: Policy, level: str, now: float) 
     proven = [copy for copy in ordered if copy.created <= now and copy.good(level)]
     for number, copy in enumerate(proven[: policy.minimum_verified], start=1):
         reasons.setdefault(copy.path, []).append(f"verified {number} of {policy.minimum_verified}")
+    for copy in ordered:
+        if copy.pinned:
+            reasons.setdefault(copy.path, []).append("pinned")
     decisions: list[Decision] = []
     outlived = False
     for copy in ordered:
