@@ -7,14 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup_info
-short_description: List the backups of a host and how well each is proven
+short_description: List the backups of a host, how well each is proven, and the databases that have none
 version_added: 0.1.0
 author:
   - sre.runbooks contributors (@sre-runbooks)
 description:
   - Reads the manifests of the copies that M(sre.runbooks.backup) made; the copies themselves are not read.
-  - A name without any good copy is V(critical). A copy whose newest verification failed, whose manifest cannot be read, or whose
-    size is not the one on record is not good.
+  - A name without any good copy is V(critical), as is a data file that is gone beside its manifest. A copy that failed a verification
+    which no later one as thorough refuted, whose manifest was edited, or whose size is not the one on record is not good.
+  - Tells the recovery point, the age of the newest good copy, and the expected recovery time, that of the last restore that was measured,
+    and holds them against O(targets).
+  - With O(sources), each database found on the host that none of them covers is V(warning).
 extends_documentation_fragment:
   - sre.runbooks.common
   - sre.runbooks.attributes
@@ -31,9 +34,39 @@ options:
     type: path
     default: /var/backups/sre-runbooks
   names:
-    description: Names of the sources to look at. When not given, all that have copies.
+    description: Names of the sources to look at. When not given, all that have copies, and all in O(sources) and O(targets).
     type: list
     elements: str
+  level:
+    description: How far a copy must be proven to be good.
+    type: str
+    choices: [checksum, archive, restored]
+    default: checksum
+  targets:
+    description: What was promised; past it an outcome is a V(warning). With O(sources), those for all names hold for the names in it alone.
+    type: dict
+    suboptions:
+      recovery_time:
+        description: A restore takes no longer, as in V(1h). A name without a measured restore is past it.
+        type: str
+      recovery_point:
+        description: The newest good copy is no older, as in V(26h).
+        type: str
+      names:
+        description: Targets of single names, as in C({ghosteam_v5:{recovery_time:15m,recovery_point:2h}}); they come before those for all.
+        type: dict
+  sources:
+    description:
+      - All policies of the host, the list of M(sre.runbooks.backup). A name in it that has no copy is V(critical).
+      - When given, even empty, the host is searched for databases that none of them covers, in running servers of PostgreSQL, MariaDB and
+        Redis, among SQLite files that are open, and below O(search). What may not be looked at is V(unknown).
+    type: list
+    elements: dict
+  search:
+    description: Folders in which SQLite files are looked for, besides those of O(sources).
+    type: list
+    elements: path
+    default: []
 seealso:
   - module: sre.runbooks.backup
 """
@@ -46,6 +79,11 @@ EXAMPLES = r"""
 - name: Look at the backups of one database
   sre.runbooks.backup_info:
     names: [ghosteam_v5]
+
+- name: Find databases that nobody backs up
+  sre.runbooks.backup_info:
+    sources: "{{ backup_sources }}"
+    search: [/opt, /srv]
 """
 
 RETURN = r"""
@@ -55,7 +93,7 @@ status:
   type: str
   sample: ok
 outcomes:
-  description: One for each name.
+  description: One for each name, and one for each database that no source covers.
   returned: success
   type: list
   elements: dict
@@ -69,7 +107,9 @@ outcomes:
       type: str
       sample: backup_info
     status:
-      description: V(ok), V(warning) when a copy failed its verification, V(critical) when none is good.
+      description:
+        - V(ok), V(warning) when a copy failed, a target is passed or no source covers a database, V(critical) when no copy is good or a data
+          file is gone.
       type: str
       sample: ok
     summary:
@@ -77,11 +117,15 @@ outcomes:
       type: str
       sample: 30 copies, 4.1 GiB; the newest good one is 3.2 h old, 141.2 MiB, verified as restored
     metrics:
-      description: C(copies), C(total_bytes), and C(age_seconds) and C(size_bytes) of the newest good copy.
+      description:
+        - C(recovery_time_seconds) and C(recovery_point_seconds), where known; C(copies), C(total_bytes), and C(age_seconds) and C(size_bytes) of
+          the newest good copy.
       type: dict
       sample: {copies: 30, total_bytes: 4402341478, age_seconds: 11520.0, size_bytes: 148060123}
     details:
-      description: The C(level) of the newest good copy; data files C(without_manifest), which are no copies.
+      description:
+        - The C(level) of the newest good copy; data files C(without_manifest), which are no copies; data files that are C(missing) beside their
+          manifests; copies that C(failed), with the reason; C(recovery) as the report shows it.
       type: dict
       sample: {level: restored}
 copies:
@@ -126,23 +170,35 @@ copies:
       description: Whether something speaks against it.
       type: bool
       sample: false
+    problem:
+      description: What speaks against it, or null.
+      type: str
+      sample: null
 """
 
-import time
+from ansible_collections.sre.runbooks.plugins.module_utils._core import startup
+
+startup.compile_once()
+
+import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._backup import _info
-from ansible_collections.sre.runbooks.plugins.module_utils._core import runbook
+from ansible_collections.sre.runbooks.plugins.module_utils._core import command, runbook
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
 
 
 def main() -> None:
-    module = runbook.build(
-        {
-            "directory": {"type": "path", "default": "/var/backups/sre-runbooks"},
-            "names": {"type": "list", "elements": "str"},
-        }
-    )
-    options = module.params
-    runbook.run(module, _info.STAGE, lambda: _info.info(options["directory"], options["names"], time.time()))
+    module = runbook.build(_info.SPEC)
+    runbook.run(module, _info.STAGE, lambda: look(module), conceal=["sources"])
+
+
+def look(module: AnsibleModule) -> dict[str, t.Any]:
+    """Read the options, look, return the envelope."""
+    settings, secrets = _info.settings(module.params)
+    module.no_log_values.update(secrets)
+    return _info.info(settings, command.Commands(module.run_command))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ import typing as t
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._catalog import FORMAT, MANIFEST
 from ansible_collections.sre.runbooks.plugins.module_utils._core import files
 
+# Verifications that a manifest holds at most, besides those that are always kept.
+NEWEST = 30
+
 
 def timestamp(seconds: float) -> str:
     """ISO 8601 in UTC."""
@@ -47,6 +50,14 @@ def verification(level: str, ok: bool, seconds: float, figures: t.Mapping[str, t
         "duration_seconds": round(seconds, 3),
         "figures": dict(figures),
     }
+
+
+def record(document: dict[str, t.Any], proof: dict[str, t.Any]) -> None:
+    """Add a verification; keep the first, the newest that passed at each level, and the newest of all."""
+    records = [*document["verifications"], proof]
+    passed = {each["level"]: number for number, each in enumerate(records) if each["ok"]}
+    kept = {0, *passed.values(), *range(max(0, len(records) - NEWEST), len(records))}
+    document["verifications"][:] = [records[number] for number in sorted(kept)]
 
 
 def write(path: str, document: t.Mapping[str, t.Any]) -> None:

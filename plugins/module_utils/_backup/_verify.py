@@ -10,12 +10,19 @@ import os
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _catalog, _manifest
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _catalog, _manifest, _packing
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Mismatch, Source, Work
 from ansible_collections.sre.runbooks.plugins.module_utils._core import files
+from ansible_collections.sre.runbooks.plugins.module_utils._core.command import forsake
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed, RunbookError
 
 if t.TYPE_CHECKING:
     from types import ModuleType
+
+# A program that is ended by the end of its reader, as a signal and as a shell's status.
+_PIPE = (-13, 141)
+# What age says of the key and not of the copy.
+_NOT_OURS = ("no identity matched", "identity", "passphrase", "permission denied", "no such file")
 
 
 def checksum(path: str, sha256: str, size_bytes: int) -> None:
@@ -37,11 +44,13 @@ def damage(copy: _catalog.Copy) -> str | None:
     return None
 
 
-def condemn(copy: _catalog.Copy, problem: str) -> None:
-    """Record that `copy` failed, so that it counts as a backup no more."""
+def condemn(copy: _catalog.Copy, problem: str, level: str = "checksum") -> dict[str, t.Any]:
+    """Record that `copy` failed, so that it counts as a backup no more; return the record."""
     document = _catalog.manifest(copy)
-    document["verifications"].append(_manifest.verification("checksum", False, 0.0, {"problem": problem}))
+    record = _manifest.verification(level, False, 0.0, {"problem": problem})
+    _manifest.record(document, record)
     _manifest.write(copy.path, document)
+    return record
 
 
 def prove(
@@ -50,24 +59,70 @@ def prove(
     """Climb to `work.level` and record what was found in the manifest `document` and on disk; return the record.
 
     A copy that is not what its manifest says gets a record with `ok` false. A proof that could not be made raises and
-    leaves no record. With `fresh` the checksum was compared a moment ago.
+    leaves no record. With `fresh` the copy was made a moment ago: its checksum was compared, and its key is at hand.
     """
-    started = time.monotonic()
-    figures: dict[str, t.Any] = {}
-    ok = True
-    try:
+
+    def climb() -> dict[str, t.Any]:
         if not fresh:
             checksum(path, document["sha256"], document["size_bytes"])
+            if work.level != "checksum":
+                openable(path, work)
         if work.level == "archive":
-            figures = engine.read(source, path, work)
-        elif work.level == "restored":
-            figures = engine.restore(source, path, document["figures"], work)
+            return dict(engine.read(source, path, work))
+        if work.level == "restored":
+            return dict(engine.restore(source, path, document["figures"], work))
+        return {}
+
+    return _recorded(path, document, work.level, climb)
+
+
+def prove_bytes(path: str, document: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The first step alone, which needs neither engine nor key."""
+
+    def climb() -> dict[str, t.Any]:
+        checksum(path, document["sha256"], document["size_bytes"])
+        return {}
+
+    return _recorded(path, document, "checksum", climb)
+
+
+def _recorded(
+    path: str, document: dict[str, t.Any], level: str, climb: t.Callable[[], dict[str, t.Any]]
+) -> dict[str, t.Any]:
+    started = time.monotonic()
+    ok = True
+    try:
+        figures = climb()
     except Mismatch as error:
         ok, figures = False, {"problem": str(error)}
-    record = _manifest.verification(work.level, ok, time.monotonic() - started, figures)
-    document["verifications"].append(record)
+    record = _manifest.verification(level, ok, time.monotonic() - started, figures)
+    _manifest.record(document, record)
     _manifest.write(path, document)
     return record
+
+
+def openable(path: str, work: Work) -> None:
+    """The key at hand opens the copy, if it is encrypted; RunbookError when it does not, for that is no fault of the copy."""
+    if not path.endswith(_packing.ENCRYPTED):
+        return
+
+    def taste(_input: t.IO[bytes], content: t.IO[bytes]) -> None:
+        content.read(1)
+        forsake(content)
+
+    try:
+        work.commands.converse(work.unpack(path)[:1], taste, timeout=work.seconds())
+    except CommandFailed as error:
+        if error.rc in _PIPE:
+            return
+        if any(sign in error.stderr.lower() for sign in _NOT_OURS):
+            raise RunbookError(
+                f"{path}: cannot be decrypted with encryption.identity {work.identity}: {error}. "
+                "Name the file with the secret key of one of its recipients."
+            ) from error
+        if error.rc not in (124, 137):
+            raise Mismatch(f"{path}: cannot be decrypted: {error}") from error
+        raise
 
 
 def _forget(path: str) -> None:

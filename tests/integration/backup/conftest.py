@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.sre.runbooks.plugins.modules import backup, backup_info
+from ansible_collections.sre.runbooks.plugins.modules import backup, backup_info, backup_verify
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 MODULE = """
@@ -91,6 +91,19 @@ def info(capsys, store):
     def go(**options):
         with patch_module_args({"directory": str(store), **options}), pytest.raises(SystemExit):
             backup_info.main()
+        return json.loads(capsys.readouterr().out)
+
+    return go
+
+
+@pytest.fixture
+def verify(capsys, store, tmp_path):
+    """The result of sre.runbooks.backup_verify."""
+
+    def go(**options):
+        given = {"directory": str(store), "state_dir": str(tmp_path / "state"), **options}
+        with patch_module_args(given), pytest.raises(SystemExit):
+            backup_verify.main()
         return json.loads(capsys.readouterr().out)
 
     return go

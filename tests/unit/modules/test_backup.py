@@ -95,4 +95,5 @@ def test_info_lists_copies(call, tmp_path):
     assert (copy["name"], copy["engine"], copy["level"], copy["failed"]) == ("x", "files", "restored", False)
     (outcome,) = result["outcomes"]
     assert (outcome["subject"], outcome["stage"], outcome["status"]) == ("files:x", "backup_info", "ok")
-    assert {"age_seconds", "size_bytes", "copies", "total_bytes"} == outcome["metrics"].keys()
+    recovery = {"recovery_time_seconds", "recovery_point_seconds"}
+    assert {"age_seconds", "size_bytes", "copies", "total_bytes", *recovery} == outcome["metrics"].keys()
