@@ -86,7 +86,7 @@ options:
         description: One for each of the last so many years.
         type: int
       keep_within:
-        description: All that are at most this much older than the newest, as in V(7d).
+        description: All that are newer than this, counted back from the newest, as in V(7d).
         type: str
       minimum_verified:
         description: At least so many copies proven at the level of O(verify) stay, whatever the other rules say. 1 when not given.
@@ -214,7 +214,7 @@ startup.compile_once()
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._backup import _run, _settings
-from ansible_collections.sre.runbooks.plugins.module_utils._core import command, runbook
+from ansible_collections.sre.runbooks.plugins.module_utils._core import command, priority, runbook
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -231,7 +231,8 @@ def backup(module: AnsibleModule) -> dict[str, t.Any]:
     module.no_log_values.update(secrets)
     commands = command.Commands(module.run_command)
     jobs = _settings.jobs(module.params, items, commands)
-    return _run.run(jobs, commands, module.check_mode)
+    with priority.gently(module.params["nice"], module.params["ionice"], commands):
+        return _run.run(jobs, commands, module.check_mode)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def _reasons(ordered: t.Sequence[Copy], policy: Policy) -> dict[str, list[str]]:
                 seen.append(bucket)
                 reasons.setdefault(copy.path, []).append(f"{word} {bucket}")
     for copy in ordered:
-        if policy.keep_within and ordered[0].created - copy.created <= policy.keep_within:
+        if policy.keep_within and ordered[0].created - copy.created < policy.keep_within:
             reasons.setdefault(copy.path, []).append(f"within {show_duration(policy.keep_within)}")
     return reasons
 

@@ -11,7 +11,7 @@ import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._backup import _catalog, _encryption, _packing, _registry
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._plan import Policy
-from ansible_collections.sre.runbooks.plugins.module_utils._core import entries, units
+from ansible_collections.sre.runbooks.plugins.module_utils._core import entries, priority, units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
 
 if t.TYPE_CHECKING:
@@ -41,9 +41,10 @@ SPEC: dict[str, t.Any] = {
     "limits": {"type": "dict", "options": {"bytes": {"type": "str"}, "seconds": {"type": "str"}}},
     "minimum_size": {"type": "str"},
     "shrink_limit": {"type": "float", "default": 50.0},
+    **priority.SPEC,
 }
 # What a source may say for itself. What it leaves out is as the module's option says, so that none has a default here.
-_OWN = [name for name in SPEC if name not in ("sources", "directory")]
+_OWN = [name for name in SPEC if name not in ("sources", "directory", *priority.SPEC)]
 SHARED: dict[str, t.Any] = {
     "secret": {"type": "bool", "default": False},
     **{name: {key: value for key, value in SPEC[name].items() if key != "default"} for name in _OWN},
@@ -76,6 +77,7 @@ class Job(t.NamedTuple):
 
 def jobs(options: t.Mapping[str, t.Any], found: t.Sequence[Item], commands: Commands) -> list[Job]:
     """Read what the module and each source say; nothing is changed, and of the host only age is asked for its opinion."""
+    priority.check(options["nice"])
     common = settings(options)
     _encryption.check(common.packing.recipients, "encryption.recipients", commands)
     return [Job(item, _for(item, options, common, commands)) for item in found]
