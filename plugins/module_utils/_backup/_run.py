@@ -11,13 +11,11 @@ keeps no other from its backup.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import platform
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _apply, _catalog, _plan, _verify
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _apply, _catalog, _plan, _verify, _work
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Work
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._settings import Item, Job, Settings
 from ansible_collections.sre.runbooks.plugins.module_utils._core import files, lock
@@ -27,8 +25,6 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_size
 
 STAGE = "backup"
-# Beside the folders of copies: not in them, so that those hold copies alone.
-LOCKS = ".locks"
 
 
 def run(jobs: t.Sequence[Job], commands: Commands, dry: bool) -> dict[str, t.Any]:
@@ -67,7 +63,7 @@ def _one(job: Job, commands: Commands, dry: bool) -> Result:
     swept: list[str] = []
     folder = os.path.join(settings.directory, item.name)
     work = Work(
-        commands, settings.packing, folder, item.name, _token(folder), settings.level,
+        commands, settings.packing, folder, item.name, _work.token(folder), settings.level,
         None if settings.limit_seconds is None else time.monotonic() + settings.limit_seconds,
     )  # fmt: skip
     try:
@@ -84,7 +80,7 @@ def _one(job: Job, commands: Commands, dry: bool) -> Result:
             return _would(job, work, found, plan)
         if not plan.due and not found.partials:
             return _nothing(job, found, plan, swept)
-        with lock.hold(os.path.join(settings.directory, LOCKS), item.name):
+        with lock.hold(os.path.join(settings.directory, _work.LOCKS), item.name):
             if damage and plan.newest is not None:
                 _verify.condemn(plan.newest, damage)
             found = _catalog.folder(settings.directory, item.name)
@@ -210,11 +206,6 @@ def _due(settings: Settings, found: _catalog.Folder) -> _plan.Due:
 
 def _names(copies: t.Iterable[_catalog.Copy]) -> tuple[str, ...]:
     return tuple(f"{copy.name}/{os.path.basename(copy.path)}" for copy in sorted(copies, key=lambda copy: copy.path))
-
-
-def _token(folder: str) -> str:
-    """Tells scratch databases of this host and folder from all others."""
-    return hashlib.sha256(f"{platform.node()}:{os.path.realpath(folder)}".encode()).hexdigest()[:12]
 
 
 def _usable(directory: str, dry: bool) -> None:

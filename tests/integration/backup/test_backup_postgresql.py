@@ -16,7 +16,7 @@ import threading
 
 import pytest
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _run
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _work
 
 from .conftest import copies, wait_for
 
@@ -267,7 +267,7 @@ def test_killed_in_the_dump_the_older_copy_stays_and_the_next_run_converges(
 
 
 def test_scratch_databases_of_killed_runs_are_dropped_and_no_others(one, source, store, postgresql_server):
-    ours = f"sre_runbooks_verify_{_run._token(str(store / 'main'))}_0badcafe"
+    ours = f"sre_runbooks_verify_{_work.token(str(store / 'main'))}_0badcafe"
     other = "sre_runbooks_verify_000000000000_0badcafe"
     for name in (ours, other):
         postgresql_server.psql(f"CREATE DATABASE {name}")
@@ -286,3 +286,38 @@ def test_the_time_limit_ends_a_dump_that_waits(one, source, store, locked):
     assert outcome["status"] == "critical"
     assert "did not end within" in outcome["summary"]
     assert not list((store / "main").iterdir())
+
+
+def test_a_dump_says_which_roles_and_extensions_it_needs(one, source, store, filled, postgresql_server):
+    postgresql_server.psql("DROP ROLE IF EXISTS needs_reader, needs_policy, needs_nothing")
+    postgresql_server.psql(
+        """CREATE ROLE needs_reader; CREATE ROLE needs_policy; CREATE ROLE needs_nothing; GRANT SELECT ON tasks TO needs_reader;
+        ALTER TABLE teams ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON teams TO needs_policy""",
+        filled,
+    )
+    try:
+        outcomes = [one(source, verify=level) for level in ("checksum", "restored")]
+    finally:
+        postgresql_server.psql("DROP OWNED BY needs_reader, needs_policy", filled)
+        postgresql_server.psql("DROP ROLE needs_reader, needs_policy, needs_nothing")
+    assert [outcome["status"] for outcome in outcomes] == ["ok", "ok"], outcomes
+    for _path, manifest in copies(store, "main"):
+        assert manifest["figures"]["roles"] == ["needs_policy", "needs_reader", "postgres"]
+        assert manifest["figures"]["extensions"].keys() == {"plpgsql", "pg_trgm"}
+        assert manifest["figures"]["database_bytes"] > 1_000_000
+
+
+def test_an_extension_that_its_user_may_not_create_is_told_before_the_restore(
+    one, source, filled, store, postgresql_server
+):
+    postgresql_server.psql("CREATE EXTENSION pageinspect", filled)
+    postgresql_server.psql(
+        "DROP ROLE IF EXISTS maker; CREATE ROLE maker LOGIN CREATEDB PASSWORD 'maker-secret'; GRANT pg_read_all_data TO maker"
+    )
+    try:
+        outcome = one({**source, "user": "maker", "password": "maker-secret"})
+    finally:
+        postgresql_server.psql("DROP OWNED BY maker; DROP ROLE maker")
+    assert outcome["status"] == "critical"
+    assert "NOT proven as restored: the user maker may not CREATE EXTENSION pageinspect" in outcome["summary"]
+    assert scratch_databases(postgresql_server) == "0"
