@@ -25,7 +25,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._backup._postgresql_s
     client_version,
     first_query,
     place,
-    query,
+    rows,
 )
 from ansible_collections.sre.runbooks.plugins.module_utils._core import postgresql
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed, InputError, RunbookError
@@ -54,7 +54,7 @@ SELECT json_build_array('role', rolname, json_build_object('superuser', rolsuper
   FROM {roles} WHERE rolname !~ '^pg_' ORDER BY rolname;
 SELECT json_build_array('membership', role.rolname, json_build_array(member.rolname, bool_or(m.admin_option)))
   FROM pg_auth_members m JOIN pg_roles role ON role.oid = m.roleid JOIN pg_roles member ON member.oid = m.member
-  WHERE member.rolname !~ '^pg_' GROUP BY 2, role.rolname, member.rolname ORDER BY role.rolname, member.rolname;
+  WHERE member.rolname !~ '^pg_' GROUP BY role.rolname, member.rolname ORDER BY role.rolname, member.rolname;
 SELECT json_build_array('setting', rolname, split_part(setting, '=', 1))
   FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole, unnest(setconfig) setting WHERE setdatabase = 0 ORDER BY rolname, setting;
 SELECT json_build_array('tablespace', spcname, rolname) FROM pg_tablespace s JOIN pg_roles r ON r.oid = s.spcowner
@@ -156,7 +156,7 @@ def _server(source: Source, work: Work) -> dict[str, t.Any]:
 
 
 def _ask(source: Source, passwords: bool, work: Work) -> list[str]:
-    return query(source, _sql(passwords), work).splitlines()
+    return rows(source, _sql(passwords), work)
 
 
 def _sql(passwords: bool) -> str:

@@ -23,7 +23,7 @@ NEEDS = rf"""
 SELECT json_build_object(
   'database_bytes', pg_database_size(current_database()),
   'extensions', (SELECT coalesce(json_object_agg(extname, extversion ORDER BY extname), '{{}}') FROM pg_extension),
-  'roles', (SELECT coalesce(json_agg(rolname ORDER BY rolname), '[]') FROM pg_roles r WHERE r.oid IN (
+  'roles', (SELECT coalesce(json_agg(rolname ORDER BY rolname), '[]') FROM pg_roles r WHERE rolname !~ '^pg_' AND r.oid IN (
     SELECT refobjid FROM pg_shdepend s JOIN pg_database b ON b.datname = current_database()
       WHERE s.refclassid = 'pg_authid'::regclass
         AND (s.dbid = b.oid OR (s.classid = 'pg_database'::regclass AND s.objid = b.oid))

@@ -41,6 +41,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._backup._postgresql_s
     psql,
     query,
     query_past_deadline,
+    rows,
 )
 from ansible_collections.sre.runbooks.plugins.module_utils._core import postgresql
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed, InputError, RunbookError
@@ -184,14 +185,14 @@ def restore(source: Source, path: str, figures: t.Mapping[str, t.Any], work: Wor
         except CommandFailed as error:
             raise _verdict(path, error) from error
         seconds = time.monotonic() - started
-        lines = query(source, _postgresql_sql.FIGURES, work, database=scratch, limit=None)
+        lines = rows(source, _postgresql_sql.FIGURES, work, scratch)
     except BaseException:
         # What went wrong first is what counts; a database that stays is swept by the next run.
         with contextlib.suppress(RunbookError):
             _drop(source, scratch, work)
         raise
     _drop(source, scratch, work)
-    found = _figures(lines.splitlines(), source["exclude"])
+    found = _figures(lines, source["exclude"])
     if "tables" in figures:
         _compare(path, found, figures)
     return {**found["objects"], "rows": sum(found["tables"].values()), "restore_seconds": round(seconds, 3)}
@@ -234,7 +235,7 @@ def _figures(lines: t.Sequence[str], exclude: t.Sequence[str]) -> dict[str, t.An
 def _excluded(source: Source, work: Work) -> list[tuple[str, str]]:
     if not source["exclude"]:
         return []
-    tables = [json.loads(line) for line in query(source, _postgresql_sql.TABLES, work).splitlines()]
+    tables = [json.loads(line) for line in rows(source, _postgresql_sql.TABLES, work)]
     return [(schema, name) for schema, name in tables if _matches(schema, name, source["exclude"])]
 
 

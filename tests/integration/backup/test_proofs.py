@@ -16,6 +16,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._backup import _packi
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Work
 from ansible_collections.sre.runbooks.plugins.module_utils._core import runbook
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 
 from .conftest import copies, database
 
@@ -92,3 +93,10 @@ def test_a_restored_copy_that_differs_from_its_dump_fails(prove):
 def test_a_copy_that_was_cut_fails_though_its_checksum_fits(prove, level, postgresql_server):
     assert prove(level, cut)["ok"] is False
     assert postgresql_server.psql(r"SELECT count(*) FROM pg_database WHERE datname LIKE 'sre\_runbooks%'") == "0"
+
+
+@pytest.mark.parametrize("source", ["postgresql"], indirect=True)
+def test_an_extension_that_the_server_lacks_is_told_and_says_nothing_about_the_copy(prove):
+    reason = r"the server does not have: no_such. Install postgresql-\d+-no-such on the server"
+    with pytest.raises(RunbookError, match=reason):
+        prove("restored", lambda document, path: document["figures"]["extensions"].update(no_such="1.0"))
