@@ -162,13 +162,10 @@ def apply(source: Source, step: Step, work: Work) -> Done:
     full = step.action == "VACUUM FULL"
     if full:
         _room(step)
-    words = {
-        "VACUUM": "VACUUM",
-        "VACUUM (ANALYZE)": "VACUUM (ANALYZE)",
-        "VACUUM FULL": f"VACUUM (FULL{', ANALYZE' if source['analyze'] else ''})",
-        "ANALYZE": "ANALYZE",
-    }
-    sql = f"{words[step.action]} {_psql.quoted(step.details['schema'], step.details['name'])};"
+    name = _psql.quoted(step.details["schema"], step.details["name"])
+    plain = "VACUUM (ANALYZE)" if source["analyze"] else "VACUUM"
+    # What has been written anew is not yet marked as visible to all, and the server's counts are those from before.
+    sql = f"VACUUM (FULL) {name}; {plain} {name};" if full else f"{step.action} {name};"
     try:
         _psql.statement(source, sql, work, seconds=None, server=step.details["number"])
     except _psql.Failed as error:

@@ -36,6 +36,8 @@ if t.TYPE_CHECKING:
 STAGE = "vacuum"
 # Of a database with thousands of tables a result names so many.
 NAMED = 50
+# What a step shows may be a reason for another one, such as statistics that tell how much of a table is free.
+ROUNDS = 2
 
 
 class Budget:
@@ -55,13 +57,18 @@ class Budget:
         return not self.ended() and (self._bytes is None or self.spent + size <= self._bytes)
 
 
-class Report(t.NamedTuple):
+class Report:
     """What was done to one database, or in check mode would be."""
 
-    done: list[Step]
-    left: list[Step]
-    problems: list[tuple[str, str]]
-    changed: bool
+    def __init__(self) -> None:
+        self.done: list[Step] = []
+        self.left: list[Step] = []
+        self.problems: list[tuple[str, str]] = []
+        self.changed = False
+
+    def tried(self, step: Step) -> bool:
+        """Whether the same step was there before."""
+        return any((step.target, step.action) == (each.target, each.action) for each in [*self.done, *self.left])
 
 
 class Result(t.NamedTuple):
@@ -123,13 +130,14 @@ def _would(item: Item, commands: Commands, state_dir: str, budget: Budget) -> Re
     """What a run would do; damage would only be found by that run."""
     work = _work(item, commands, budget, _memory(state_dir, item))._replace(dry=True)
     view = item.engine.look(item.source, work)
-    done, left = [], []
+    report = Report()
     for step in view.steps:
         fits = budget.allows(step.bytes)
-        (done if fits else left).append(step)
+        (report.done if fits else report.left).append(step)
         budget.spent += step.bytes if fits else 0
-    text = f"{show_size(view.size_bytes)}; " + (f"would {_told(done)}" if done else "nothing to do")
-    return _result(item, view, view, Report(done, left, [], bool(done)), text, {})
+    report.changed = bool(report.done)
+    text = f"{show_size(view.size_bytes)}; " + (f"would {_told(report.done)}" if report.done else "nothing to do")
+    return _result(item, view, report, text, {})
 
 
 def _maintain(item: Item, commands: Commands, state_dir: str, budget: Budget) -> Result:
@@ -139,12 +147,18 @@ def _maintain(item: Item, commands: Commands, state_dir: str, budget: Budget) ->
     before = item.engine.look(item.source, work)
     integrity = item.engine.examine(item.source, before, work) if item.source["integrity"] != "none" else ""
     checked = time.monotonic()
-    report = _apply(item, before, work, budget, memory, state_dir)
-    after = item.engine.look(item.source, work._replace(deadline=None)) if report.changed else before
-    again = {step.target for step in report.done} & {step.target for step in after.steps}
+    report, after = Report(), before
+    for _round in range(ROUNDS):
+        steps = [step for step in after.steps if not report.tried(step)]
+        if not _apply(item, steps, work, budget, memory, state_dir, report):
+            break
+        work = work._replace(memory=memory.get("targets") or {})
+        after = item.engine.look(item.source, work._replace(deadline=None))
+    done = {(step.target, step.action) for step in report.done}
+    again = sum((step.target, step.action) in done for step in after.steps)
     if again and report.changed:
         why = f": {after.hold}" if after.hold else ""
-        report.problems.append(("warning", f"{len(again)} of them still as before{why}"))
+        report.problems.append(("warning", f"{again} of them still as before{why}"))
     if not report.left and not report.problems:
         memory["finished"] = time.time()
         state.save(state_dir, _document(item), memory)
@@ -157,46 +171,52 @@ def _maintain(item: Item, commands: Commands, state_dir: str, budget: Budget) ->
     text += f" in {show_duration(metrics['duration_seconds'])}"
     if integrity:
         text += f"; {integrity}"
-    return _result(item, before, after, report, text, metrics)
+    return _result(item, after, report, text, metrics)
 
 
-def _apply(item: Item, view: View, work: Work, budget: Budget, memory: dict[str, t.Any], state_dir: str) -> Report:
-    """Do the steps that fit, one by one. One that is locked or fails keeps no other from being done."""
-    done: list[Step] = []
-    left: list[Step] = []
-    problems: list[tuple[str, str]] = []
+def _apply(
+    item: Item,
+    steps: t.Sequence[Step],
+    work: Work,
+    budget: Budget,
+    memory: dict[str, t.Any],
+    state_dir: str,
+    report: Report,
+) -> bool:
+    """Do the steps that fit, one by one; return whether anything changed. One that fails keeps no other from being done."""
     changed = False
-    for step in view.steps:
+    for number, step in enumerate(steps):
         if not budget.allows(step.bytes):
-            left.append(step)
+            report.left.append(step)
             continue
         try:
             result: Done = item.engine.apply(item.source, step, work)
         except Over:
-            left.append(step)
+            report.left.append(step)
             continue
         except Damaged as error:
-            problems.append(("critical", f"{step.target}: damaged: {error}"))
-            left += view.steps[view.steps.index(step) :]
+            report.problems.append(("critical", f"{step.target}: damaged: {error}"))
+            report.left += steps[number:]
             break
         except Locked as error:
-            problems.append(("warning", f"{step.target}: {error}"))
+            report.problems.append(("warning", f"{step.target}: {error}"))
             continue
         except (RunbookError, OSError) as error:
-            problems.append(("critical", f"{step.target}: {error}"))
+            report.problems.append(("critical", f"{step.target}: {error}"))
             continue
         budget.spent += step.bytes
-        done.append(step)
+        report.done.append(step)
         changed = changed or result.changed
         if result.warning:
-            problems.append(("warning", f"{step.target}: {result.warning}"))
+            report.problems.append(("warning", f"{step.target}: {result.warning}"))
         if result.memory is not None:
             memory.setdefault("targets", {})[step.target] = dict(result.memory)
             state.save(state_dir, _document(item), memory)
-    return Report(done, left, problems, changed)
+    report.changed = report.changed or changed
+    return changed
 
 
-def _result(item: Item, before: View, after: View, report: Report, text: str, metrics: t.Mapping[str, float]) -> Result:
+def _result(item: Item, after: View, report: Report, text: str, metrics: t.Mapping[str, float]) -> Result:
     status = "warning" if report.left or report.problems or after.notes else "ok"
     if any(level == "critical" for level, _text in report.problems):
         status = "critical"
