@@ -21,9 +21,11 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.watchdog import
 
 PACKAGES = {
     "age": "age", "age-keygen": "age", "bash": "bash", "chronyc": "chrony", "dd": "coreutils", "grep": "grep", "gzip": "gzip",
-    "journalctl": "systemd", "mariadb": "mariadb-client", "mysql": "mariadb-client", "openssl": "openssl",
+    "journalctl": "systemd", "mariadb": "mariadb-client", "mariadb-dump": "mariadb-client", "mariadb-install-db": "mariadb-server",
+    "mariadbd": "mariadb-server", "mysql": "mariadb-client", "mysqldump": "mariadb-client", "openssl": "openssl",
     "pg_dump": "postgresql-client", "pg_restore": "postgresql-client", "psql": "postgresql-client",
-    "redis-cli": "redis-tools", "restic": "restic", "setpriv": "util-linux", "sha256sum": "coreutils", "sqlite3": "sqlite3",
+    "redis-check-rdb": "redis-tools", "redis-cli": "redis-tools", "redis-server": "redis-server",
+    "restic": "restic", "setpriv": "util-linux", "sha256sum": "coreutils", "sqlite3": "sqlite3",
     "sudo": "sudo", "systemctl": "systemd", "tar": "tar", "tee": "coreutils", "timeout": "coreutils",
     "wc": "coreutils", "xz": "xz-utils", "zstd": "zstd",
 }  # fmt: skip

@@ -87,9 +87,11 @@ def limited(sql: str, timeout: float) -> str:
 
 def rows(text: str) -> list[dict[str, str]]:
     """What `--batch` prints for one statement: the columns' names, then the rows; NULL is the text `NULL`."""
-    lines = [[_unescaped(word) for word in line.split("\t")] for line in text.splitlines()]
+    # Not splitlines(): what else it takes for the end of a line may stand in a name.
+    lines = [[unescaped(word) for word in line.split("\t")] for line in text.split("\n") if line]
     return [dict(zip(lines[0], line)) for line in lines[1:]]
 
 
-def _unescaped(word: str) -> str:
+def unescaped(word: str) -> str:
+    """A word of what `--batch` prints, as it was."""
     return _ESCAPED.sub(lambda match: _CHARACTERS[match[1]], word)
