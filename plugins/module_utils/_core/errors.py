@@ -30,6 +30,7 @@ class MissingProgram(RunbookError):
             f"{program} is not installed on this host. Install the package {package} "
             "(the role sre.runbooks.prerequisites does)."
         )
+        self.program = program
 
 
 class CommandFailed(RunbookError):

@@ -18,6 +18,8 @@ and, where its options need more than their types,
   refuse(options) raises InputError for what cannot be observed, before the first check is made
 and, where its metrics are named by its options or by what it sees,
   names(options) -> those names, the main one first; None when any name may come
+and, where it runs programs of the host,
+  programs(options) -> their names, none for what runs inside a container
 and, where a metric follows from earlier observations,
   follow(check, seen, memory, now) -> (observations with that metric, new memory): pure, and `memory` is small JSON that the
                   host's state folder keeps between runs; a metric that needs more of it is named in Observation.later

@@ -62,6 +62,11 @@ def refuse(options: dict[str, t.Any]) -> None:
     options["limit"] = units.size(options["limit"], "limit")
 
 
+def programs(options: t.Mapping[str, t.Any]) -> list[str]:
+    """What it runs on the host."""
+    return ["journalctl"] if options["unit"] else []
+
+
 def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     """Look for the newest matching line; what could not be looked at in time makes the answer unknown, not good."""
     deadline = time.monotonic() + options["timeout"]

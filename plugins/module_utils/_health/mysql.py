@@ -30,6 +30,12 @@ REPLICATION = "/*M!100000 SHOW ALL SLAVES STATUS *//*!80022 SHOW REPLICA STATUS 
 FIGURES_LINES = 4
 
 
+def programs(options: t.Mapping[str, t.Any]) -> list[str]:
+    """What it runs on the host: the client by the name that it has there."""
+    connection = options["connection"]
+    return [] if connection["container"] else mysql.client("mariadb", connection)
+
+
 def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     """Connect and ask once. `response_seconds` is the whole of it: start of the client, connection, queries."""
     connection, timeout = options["connection"], options["timeout"]

@@ -59,6 +59,11 @@ FROM (SELECT pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all,
 """
 
 
+def programs(options: t.Mapping[str, t.Any]) -> list[str]:
+    """What it runs on the host."""
+    return [] if options["connection"]["container"] else ["psql"]
+
+
 def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     """Connect and ask once. `response_seconds` is the whole of it: start of psql, connection, query."""
     connection = options["connection"]

@@ -22,6 +22,11 @@ DEFAULT_BOUNDS: dict[str, t.Any] = {}
 INHERENT = True
 
 
+def programs(options: t.Mapping[str, t.Any]) -> list[str]:
+    """What it runs on the host."""
+    return [] if options["connection"]["container"] else ["redis-cli"]
+
+
 def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     """PING and INFO in one call. `response_seconds` is the whole of it: start of redis-cli and both answers."""
     connection = options["connection"]

@@ -30,6 +30,11 @@ def refuse(options: t.Mapping[str, t.Any]) -> None:
             raise InputError("units", name, "is no unit's name", "Write each unit's whole name, without wildcards.")
 
 
+def programs(_options: t.Mapping[str, t.Any]) -> list[str]:
+    """What it runs on the host."""
+    return ["systemctl"]
+
+
 def observe_all(every: t.Sequence[t.Mapping[str, t.Any]], host: Host) -> list[list[Observation]]:
     """Ask systemd once for the `units` of all checks."""
     names = list(dict.fromkeys(name for options in every for name in options["units"]))

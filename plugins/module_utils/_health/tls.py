@@ -68,6 +68,11 @@ def refuse(options: t.Mapping[str, t.Any]) -> None:
         raise InputError("port", options["port"], "is no port", "Give a number from 1 to 65535.")
 
 
+def programs(_options: t.Mapping[str, t.Any]) -> list[str]:
+    """What it runs on the host."""
+    return ["openssl"]
+
+
 def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     """Look at every certificate. One outside its time is critical, and so is what a client would not believe."""
     problems: list[str] = []

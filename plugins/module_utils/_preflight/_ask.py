@@ -18,6 +18,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
 
 Connection = t.Mapping[str, t.Any]
+_REACH = ("container", "host", "port", "socket", "user", "run_as")
 # Databases that proofs of backups make and drop.
 SCRATCH_PREFIX = "sre_runbooks_"
 SYSTEM_SCHEMAS = ("information_schema", "mysql", "performance_schema", "sys")
@@ -42,13 +43,17 @@ _REMEDY = "Run with become, or give a source or a check of the inventory a conne
 
 
 class Database(t.NamedTuple):
-    """A database of a server, or a SQLite file with its path as name and its place; `written` says that it has a writer."""
+    """A database of a server, or a SQLite file with its path as name.
+
+    `reach` holds the options that lead to its server, without a password; `written` says that a file has a writer.
+    """
 
     engine: str
     name: str
     place: Place
     size_bytes: int | None = None
     written: bool = False
+    reach: t.Mapping[str, t.Any] = {}
 
     @property
     def subject(self) -> str:
@@ -73,7 +78,9 @@ def databases(
     problem: RunbookError | None = None
     for connection in [*ours, *_own(server)]:
         try:
-            return ask(server, connection, commands, timeout)
+            found = ask(server, connection, commands, timeout)
+            reach = {key: connection[key] for key in _REACH if connection.get(key) is not None}
+            return [each._replace(reach=reach) for each in found]
         except RunbookError as error:
             problem = problem or error
     options = {

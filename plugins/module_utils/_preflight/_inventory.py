@@ -58,7 +58,10 @@ class Cleanup(t.NamedTuple):
 
 
 class Inventory(t.NamedTuple):
-    """Everything that could be read. Durations in seconds, sizes in bytes; `sources` are the entries as given."""
+    """Everything that could be read. Durations in seconds, sizes in bytes; `sources` are the entries as given.
+
+    `cache` holds what several kinds look at and one looked at first.
+    """
 
     checks: list[_check.Check]
     jobs: list[_settings.Job]
@@ -73,6 +76,7 @@ class Inventory(t.NamedTuple):
     folders: list[str]
     limits: t.Mapping[str, t.Any]
     state_dir: str
+    cache: dict[str, t.Any]
 
 
 def read(
@@ -100,6 +104,7 @@ def read(
         list(options["folders"]),
         options["limits"],
         state_dir,
+        {},
     )
     return inventory, findings, secrets
 

@@ -26,7 +26,7 @@ RULES = {
     "cleanup_twice": "two policies take the same files: only the first of them ever acts",
 }
 # Names that rotation gives to a log.
-_ENDS = ("", ".1", ".2.gz", ".2.zst", "-20260101", "-20260101.gz")
+ENDS = ("", ".1", ".2.gz", ".2.zst", "-20260101", "-20260101.gz")
 _GONE = ("delete", "truncate")
 
 
@@ -97,7 +97,7 @@ def _meet(cleanup: Cleanup, path: str) -> bool:
             return any(
                 cleanup.policy.matches(name + end)
                 and not (cleanup.policy.excludes is not None and cleanup.policy.excludes(name + end))
-                for end in _ENDS
+                for end in ENDS
             )
     return False
 

@@ -13,19 +13,49 @@ from __future__ import annotations
 from types import ModuleType
 
 NAMES: tuple[str, ...] = (
+    "certificates",
     "databases",
+    "folders",
+    "logs",
     "policies",
+    "programs",
+    "reachability",
+    "services",
 )
 
 
 def load(name: str) -> ModuleType:
     """Return the entry called `name`; KeyError when there is none."""
+    if name == "certificates":
+        from ansible_collections.sre.runbooks.plugins.module_utils._preflight import certificates
+
+        return certificates
     if name == "databases":
         from ansible_collections.sre.runbooks.plugins.module_utils._preflight import databases
 
         return databases
+    if name == "folders":
+        from ansible_collections.sre.runbooks.plugins.module_utils._preflight import folders
+
+        return folders
+    if name == "logs":
+        from ansible_collections.sre.runbooks.plugins.module_utils._preflight import logs
+
+        return logs
     if name == "policies":
         from ansible_collections.sre.runbooks.plugins.module_utils._preflight import policies
 
         return policies
+    if name == "programs":
+        from ansible_collections.sre.runbooks.plugins.module_utils._preflight import programs
+
+        return programs
+    if name == "reachability":
+        from ansible_collections.sre.runbooks.plugins.module_utils._preflight import reachability
+
+        return reachability
+    if name == "services":
+        from ansible_collections.sre.runbooks.plugins.module_utils._preflight import services
+
+        return services
     raise KeyError(name)

@@ -90,7 +90,9 @@ class Server(t.NamedTuple):
     @property
     def subject(self) -> str:
         """What findings about the server as a whole are about."""
-        return f"{self.engine}:{self.place.label if self.place.label != '?' else f'process {self.owner}'}"
+        if self.place.label != "?":
+            return f"{self.engine}:{self.place.label}"
+        return f"{self.engine}:{'some container' if self.inside else f'process of {self.owner}'}"
 
 
 def running(commands: Commands) -> list[Server]:

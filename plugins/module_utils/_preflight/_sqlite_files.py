@@ -65,7 +65,7 @@ def found(
     deadline = time.monotonic() + limits.seconds
     by_identity: dict[tuple[int, int], Database] = {}
     unwanted = tuple(os.path.join(os.path.realpath(each), "") for each in skip)
-    walk = _Walk(limits, deadline)
+    walk = Walk(limits, deadline)
     for path in _both(opened.files, walk.paths(folders)):
         if path.startswith(unwanted) or OF_THE_SYSTEM.match(path):
             continue
@@ -110,14 +110,15 @@ def _database(path: str) -> os.stat_result | None:
         return None
 
 
-class _Walk:
-    """Goes through folders until a limit is reached; `complete` says whether none was."""
+class Walk:
+    """Goes through folders until a limit is reached; `complete` says whether none was, `denied` what may not be read."""
 
     def __init__(self, limits: Limits, deadline: float) -> None:
         self._limits = limits
         self._deadline = deadline
         self._files = self._folders = 0
         self.complete = True
+        self.denied: list[str] = []
 
     def paths(self, roots: t.Iterable[str]) -> t.Iterator[str]:
         """Regular files below `roots`: no symbolic links, no other file systems."""
@@ -149,6 +150,8 @@ class _Walk:
                             yield entry.path
             except NotADirectoryError:
                 yield folder
+            except PermissionError:
+                self.denied.append(folder)
             except OSError:
                 continue
 

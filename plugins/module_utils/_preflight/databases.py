@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
+import re
 import time
 import typing as t
 
@@ -15,24 +17,31 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import R
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_size
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight import _ask, _servers, _sqlite_files
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight._ask import Database
-from ansible_collections.sre.runbooks.plugins.module_utils._preflight._finding import Finding
+from ansible_collections.sre.runbooks.plugins.module_utils._preflight._finding import Finding, Looked
 
 if t.TYPE_CHECKING:
     from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
+    from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host
+    from ansible_collections.sre.runbooks.plugins.module_utils._preflight._inventory import Inventory
 
+RULES = {
+    "database_uncovered": "the database has no backup",
+    "database_as_file": "a copy of a SQLite file that is written to meanwhile may be torn: it cannot be restored",
+    "databases_unknown": "a server does not tell what it holds, so that nobody knows whether it has a backup",
+    "files_unknown": "not every file could be looked at, so that SQLite databases may be overlooked",
+}
+
+# What YAML reads as the same text without quotes.
+_PLAIN = re.compile(r"[A-Za-z/][\w./-]*|\d+")
 # For all servers together, and for one of them.
 SECONDS = 20.0
 SERVER_SECONDS = 5.0
+# So many databases of one folder are told one by one.
+SHOWN = 3
 # Nobody's data alone lie directly in these.
 TOO_WIDE = (
     "/", "/etc", "/home", "/root", "/tmp", "/usr", "/var", "/var/lib", "/var/tmp",  # noqa: S108 - nothing is written there
 )  # fmt: skip
-_ADD = {
-    "postgresql": "Add it to runbooks_databases_*: {{name: {short}, engine: postgresql, database: {name}}}",
-    "mysql": "Add it to runbooks_databases_*: {{name: {short}, engine: mysql, database: {name}}}",
-    "redis": "Add the server to runbooks_databases_*: {{name: redis, engine: redis}}",
-    "sqlite": "Add it to runbooks_databases_*: {{name: {short}, engine: sqlite, path: {name}}}",
-}
 
 
 class Found(t.NamedTuple):
@@ -40,6 +49,25 @@ class Found(t.NamedTuple):
 
     databases: list[Database]
     unknown: list[Finding]
+
+
+def look(inventory: Inventory, host: Host) -> Looked:
+    """Compare what is on the host with the backup sources; checks of databases tell how servers are reached, too."""
+    checks = [
+        {
+            **check.options.get("connection", {}),
+            "engine": check.type,
+            "name": check.options.get("connection", {}).get("database"),
+        }
+        for check in inventory.checks
+        if check.type in _servers.PORTS
+    ]
+    seen = found(
+        host.commands, [*inventory.sources, *checks], inventory.folders,
+        [inventory.state_dir, *{job.settings.directory for job in inventory.jobs}, inventory.directory],
+        _sqlite_files.Limits(**inventory.limits),
+    )  # fmt: skip
+    return Looked(uncovered(seen, inventory.sources), f"{len(seen.databases)} databases, each with a backup source")
 
 
 def found(
@@ -94,8 +122,26 @@ def named_folders(sources: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
 
 def uncovered(found: Found, sources: t.Sequence[t.Mapping[str, t.Any]]) -> list[Finding]:
     """A finding for each database that none of the backup `sources` (entries of sre.runbooks.backup) covers, and what is unknown."""
-    result = [_gap(each, sources) for each in found.databases]
-    return [each for each in result if each is not None] + found.unknown
+    result = [gap for gap in (_gap(each, sources) for each in found.databases) if gap is not None]
+    return _by_folder(result) + found.unknown
+
+
+def _by_folder(gaps: t.Sequence[Finding]) -> list[Finding]:
+    """One finding for a folder full of SQLite databases, such as a cache in many parts."""
+    folders: dict[str, list[Finding]] = {}
+    for each in gaps:
+        if each.details["engine"] == "sqlite":
+            folders.setdefault(os.path.dirname(each.details["name"]), []).append(each)
+    many = {folder: inside for folder, inside in folders.items() if len(inside) > SHOWN}
+    result = [each for each in gaps if os.path.dirname(each.details["name"]) not in many]
+    for folder, inside in many.items():
+        size = show_size(sum(each.details["size_bytes"] for each in inside))
+        text = f"no backup source covers the {len(inside)} SQLite databases in it ({size})"
+        names = [os.path.basename(each.details["name"]) for each in inside[:SHOWN]]
+        details = {"engine": "sqlite", "name": folder, "databases": len(inside), "first": names}
+        remedy = "Add those that matter to runbooks_databases_*, and the folder to runbooks_ignore_* if none does"
+        result.append(Finding(f"sqlite:{folder}/", "warning", "database_uncovered", text, remedy, details))
+    return result
 
 
 def covered(database: Database, source: t.Mapping[str, t.Any]) -> bool:
@@ -114,8 +160,7 @@ def _gap(database: Database, sources: t.Sequence[t.Mapping[str, t.Any]]) -> Find
         return None
     size = f" ({show_size(database.size_bytes)})" if database.size_bytes is not None else ""
     details = {"engine": database.engine, "name": database.name, "size_bytes": database.size_bytes}
-    short = os.path.basename(database.name).partition(".")[0] or database.engine
-    remedy = _ADD[database.engine].format(name=database.name, short=short)
+    remedy = f"Add it to runbooks_databases_*: {_entry(database)}"
     archived = [str(each.get("name")) for each in sources if _archives(database, each)]
     if not archived:
         text = f"no backup source covers it{size}"
@@ -124,6 +169,20 @@ def _gap(database: Database, sources: t.Sequence[t.Mapping[str, t.Any]]) -> Find
         return None
     text = f"it is written to{size}, and the files source {archived[0]} may archive it torn"
     return Finding(database.subject, "warning", "database_as_file", text, remedy, {**details, "source": archived[0]})
+
+
+def _entry(database: Database) -> str:
+    """The line of YAML that would back the database up; a password is for the reader to add."""
+    short = re.sub(r"[^A-Za-z0-9._-]+", "_", os.path.basename(database.name).partition(".")[0]).strip("._-")
+    words = {"name": short or database.engine, "engine": database.engine}
+    if database.engine != "redis":
+        words["path" if database.engine == "sqlite" else "database"] = database.name
+    words.update({key: str(value) for key, value in database.reach.items()})
+    shown = [
+        f"{key}: {value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in words.items()
+    ]
+    return f"{{{', '.join(shown)}}}"
 
 
 def _archives(database: Database, source: t.Mapping[str, t.Any]) -> bool:

@@ -140,7 +140,7 @@ def _age_and_level(check: Check, job: Job, run_every: float) -> t.Iterator[Findi
 def reach(policy: Policy, step: float) -> float:
     """How far back the oldest kept copy lies, in seconds, once copies are made every `step` seconds."""
     spans = [getattr(policy, name) * max(length, step) for name, length in _BUCKETS.items()]
-    return max([policy.keep_last * step, policy.keep_within, *spans])
+    return float(max([policy.keep_last * step, policy.keep_within, *spans]))
 
 
 def holds(policy: Policy, step: float) -> int:
