@@ -12,6 +12,7 @@ import typing as t
 from collections.abc import Iterable, Mapping, Sequence
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import STATUSES, worst
+from ansible_collections.sre.runbooks.plugins.plugin_utils import recovery
 from ansible_collections.sre.runbooks.plugins.plugin_utils.history import (
     BAD,
     History,
@@ -123,6 +124,7 @@ def _system(name: str, hosts: Sequence[HostAnswer], run: Run) -> Document:
         "status": worst(host.status for host in hosts),
         "counts": count(each for host in hosts for each in host.outcomes),
         "hosts": sorted((_host(host, run) for host in hosts), key=worst_first),
+        "recovery": recovery.rows(hosts),
     }
 
 

@@ -14,12 +14,16 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import STATUSES
+from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
 from ansible_collections.sre.runbooks.plugins.plugin_utils.model import Document
 
 DEFAULT_WIDTH = 100
 MINIMUM_WIDTH = 60
 GOOD_HOSTS_LISTED = 20
 """More hosts without a finding than this in a system are one line."""
+
+RECOVERIES_LISTED = 20
+"""Of more databases than this in a system only those past a target, or without a good copy, are listed."""
 
 Line = tuple[str, str]
 """A line and the status that colours it (empty: none)."""
@@ -38,6 +42,7 @@ def render(document: Document, width: int = DEFAULT_WIDTH) -> list[Line]:
         lines += [("", ""), (_cut(f"{system['name']}: {system['status'].upper()} ({counts})", width), system["status"])]
         lines += _bad_rows(system, document["run"]["started"], width)
         lines += _good_rows(system, width)
+        lines += _recovery_rows(system, width)
     if document["resolved"]:
         lines += [("", ""), ("No longer bad since the run before:", "ok")]
         for each in document["resolved"]:
@@ -124,6 +129,32 @@ def _good_rows(system: Document, width: int) -> Iterator[Line]:
     longest = max((_width(_clean(host["name"])) for host, _text in good), default=0)
     for host, text in good:
         yield _cut(f"{'ok':<9} {_pad(_clean(host['name']), min(longest, width // 3))}  {_clean(text)}", width), "ok"
+
+
+def _recovery_rows(system: Document, width: int) -> Iterator[Line]:
+    """One line for each database; of many only those that are not as they should be."""
+    rows = system["recovery"]
+    shown = rows if len(rows) <= RECOVERIES_LISTED else [row for row in rows if row["status"] != "ok"]
+    if rows:
+        yield "Recovery", ""
+    if len(shown) < len(rows):
+        yield f"{'ok':<9} {len(rows) - len(shown)} databases can be recovered within their targets", "ok"
+    for row in shown:
+        point = _measured(row["point_seconds"], row["target_point_seconds"], "no good copy", "newest good copy {} old")
+        restore = _measured(
+            row["time_seconds"], row["target_time_seconds"], "no restore was measured", "a restore takes {}"
+        )
+        proven = f", proven as {row['level']}" if row["level"] else ""
+        text = f"{row['subject']} ({row['host']}): {point}{proven}; {restore}"
+        first, *rest = _wrap(_clean(text), width - 10)
+        yield f"{row['status']:<9} {first}", row["status"]
+        for line in rest:
+            yield f"{'':<9} {line}", row["status"]
+
+
+def _measured(seconds: float | None, target: float | None, nothing: str, form: str) -> str:
+    text = nothing if seconds is None else form.format(show_duration(seconds))
+    return text if target is None else f"{text} (target {show_duration(target)})"
 
 
 def _widths(rows: Sequence[Mapping[str, str]], width: int) -> dict[str, int]:

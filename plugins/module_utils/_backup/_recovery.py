@@ -134,6 +134,14 @@ def details(recovery: Recovery, target: Target) -> dict[str, t.Any]:
     return {"recovery": {name: value for name, value in shown.items() if value not in (None, [])}}
 
 
+def annotate(outcome: dict[str, t.Any], directory: str, name: str, level: str, now: float) -> None:
+    """Add to the outcome of a backup what the copies that lie there now promise."""
+    copies = _catalog.folder(directory, name).copies
+    recovery = measure([(copy, _catalog.manifest(copy)) for copy in copies if not copy.failed], level, now)
+    outcome["metrics"].update(metrics(recovery))
+    outcome["details"].update(details(recovery, Target()))
+
+
 def _target(options: t.Mapping[str, t.Any], where: str) -> Target:
     values = [None if options.get(key) is None else units.duration(options[key], f"{where}.{key}") for key in KEYS]
     return Target(*values)

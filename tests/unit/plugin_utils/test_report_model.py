@@ -147,6 +147,104 @@ def test_wide_characters_do_not_break_the_width():
         assert table._width(line) <= 100
 
 
+def database(subject: str, stage: str = "verify", status: str = "ok", metrics=None, **said):
+    return outcome(subject, stage, status, "said", metrics=metrics or {}, details={"recovery": said})
+
+
+MADE = {"created": "2026-11-21T06:00:00Z", "level": "restored", "proven": "2026-11-21T06:01:00Z"}
+GOOD = {"recovery_point_seconds": 7200, "recovery_time_seconds": 5.4}
+
+
+def recovered(*outcomes):
+    (system,) = from_run(make_run(HostAnswer("db", "GHO", True, list(outcomes))))["systems"]
+    return system["recovery"]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "targets", "status"),
+    [
+        (GOOD, {}, "ok"),
+        (GOOD, {"target_time_seconds": 6, "target_point_seconds": 7200}, "ok"),
+        (GOOD, {"target_time_seconds": 5}, "warning"),
+        (GOOD, {"target_point_seconds": 7199}, "warning"),
+        ({"recovery_point_seconds": 1}, {}, "ok"),
+        ({"recovery_point_seconds": 1}, {"target_time_seconds": 3600}, "warning"),
+        ({"recovery_time_seconds": 1}, {}, "critical"),
+        ({}, {"target_time_seconds": 1}, "critical"),
+    ],
+)
+def test_recovery_is_held_against_its_targets(metrics, targets, status):
+    (row,) = recovered(database("postgresql:a", metrics=metrics, **MADE, **targets))
+    assert (row["status"], row["host"], row["subject"]) == (status, "db", "postgresql:a")
+
+
+def test_a_database_is_told_once_by_the_stage_that_knows_it_best():
+    rows = recovered(
+        database("sqlite:a", "backup_info", metrics={"recovery_point_seconds": 3}),
+        database("sqlite:a", "backup", metrics={"recovery_point_seconds": 2}),
+        database("sqlite:a", "verify", metrics={"recovery_point_seconds": 1}),
+        database("sqlite:b", "backup", metrics=GOOD, **MADE),
+        database("sqlite:c", "elsewhere", metrics=GOOD),
+        outcome("cpu", "health", "ok", "fine"),
+    )
+    assert [(row["subject"], row["point_seconds"]) for row in rows] == [("sqlite:a", 1.0), ("sqlite:b", 7200.0)]
+
+
+def test_what_a_host_says_of_recovery_is_text_and_numbers_alone():
+    said = {
+        "created": ["x"],
+        "level": {"a": 1},
+        "proven": HOSTILE,
+        "target_time_seconds": "1h",
+        "target_point_seconds": True,
+    }
+    (row,) = recovered(database("sqlite:a", metrics=GOOD, **said))
+    assert (row["created"], row["level"], row["target_time_seconds"], row["target_point_seconds"]) == (None,) * 4
+    assert recovered(outcome("sqlite:a", "verify", "ok", "", details={"recovery": "soon"})) == []
+    found = parse(from_run(make_run(HostAnswer("db", "GHO", True, [database(HOSTILE, metrics=GOOD, **said)]))))
+    assert not {tag for tag, _attributes in found.tags} & {"script", "img"}
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_recovery_stands_in_the_page_and_in_the_table_and_in_the_history(tmp_path, width):
+    late = {"target_time_seconds": 3600, "target_point_seconds": 3600}
+    outcomes = [
+        database("postgresql:late", metrics=GOOD, **MADE, **late, measured="2026-11-21T06:01:00Z"),
+        database("sqlite:none", target_time_seconds=60),
+    ]
+    history = History(f"sqlite:///{tmp_path}/history.db")
+    history.record(make_run(HostAnswer("db", "GHO", True, outcomes)))
+    document = from_history(history, history.find())
+    text = " ".join(" ".join(parse(document).text.split()).split())
+    for needed in (
+        "Recovery",
+        "postgresql:late",
+        "2 h old",
+        "target 60 min",
+        "restored",
+        "5.4 s",
+        "none",
+        "not measured",
+    ):
+        assert needed in text
+    lines = [line for line, _status in table.render(document, width)]
+    assert max(map(len, lines)) <= width
+    joined = " ".join(" ".join(lines).split())
+    assert "Recovery critical sqlite:none (db): no good copy; no restore was measured (target 60.0 s)" in joined
+    assert (
+        "warning postgresql:late (db): newest good copy 120.0 min old (target 60.0 min), proven as restored; a restore takes 5.4 s"
+        in joined
+    )
+
+
+def test_of_many_databases_the_table_lists_those_past_their_targets():
+    many = [database(f"sqlite:{number}", metrics=GOOD, **MADE) for number in range(30)]
+    document = from_run(make_run(HostAnswer("db", "GHO", True, [*many, database("sqlite:bad")])))
+    lines = [line for line, _status in table.render(document)]
+    assert sum("sqlite:" in line for line in lines) == 1
+    assert any("30 databases can be recovered within their targets" in line for line in lines)
+
+
 class Tags(html.parser.HTMLParser):
     """Collects tags, attributes and text of a page."""
 
