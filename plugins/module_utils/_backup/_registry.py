@@ -16,6 +16,7 @@ NAMES: tuple[str, ...] = (
     "files",
     "mysql",
     "postgresql",
+    "redis",
     "sqlite",
 )
 
@@ -34,6 +35,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._backup import postgresql
 
         return postgresql
+    if name == "redis":
+        from ansible_collections.sre.runbooks.plugins.module_utils._backup import redis
+
+        return redis
     if name == "sqlite":
         from ansible_collections.sre.runbooks.plugins.module_utils._backup import sqlite
 
