@@ -232,7 +232,7 @@ def test_recovery_stands_in_the_page_and_in_the_table_and_in_the_history(tmp_pat
     joined = " ".join(" ".join(lines).split())
     assert "Recovery critical sqlite:none (db): no good copy; no restore was measured (target 60.0 s)" in joined
     assert (
-        "warning postgresql:late (db): newest good copy 120.0 min old (target 60.0 min), proven as restored; a restore takes 5.4 s"
+        "warning postgresql:late (db): newest good copy 2.0 h old (target 60.0 min), proven as restored; a restore takes 5.4 s"
         in joined
     )
 
