@@ -117,9 +117,9 @@ class RedisServer:
         return subprocess.run(argv, check=True, text=True, stdout=subprocess.PIPE, env=environment).stdout.strip()
 
 
-@pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[PostgresqlServer]:
-    """A PostgreSQL cluster of the whole session, made by initdb in a temporary folder."""
+@contextlib.contextmanager
+def postgresql_files() -> Iterator[PostgresqlServer]:
+    """A new cluster in a temporary folder, made by initdb; nothing of it runs yet."""
     bindir = _postgresql_bindir()
     # postgres refuses to run as root, and pytest's own temporary folders are closed to any other user.
     account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
@@ -145,14 +145,40 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
         made = subprocess.run(initdb, text=True, capture_output=True, check=False, cwd=folder, **_identity(account))
         if made.returncode != 0:
             pytest.fail(f"initdb failed: {made.stderr}{made.stdout}")
-        port = free_port()
-        server = PostgresqlServer("127.0.0.1", port, folder, "postgres", password, bindir, log)
-        argv = [str(bindir / "postgres"), "-D", str(data), "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
-        # fsync is off because this cluster never outlives its session.
-        argv += ["-c", f"unix_socket_directories={folder}", "-c", "fsync=off", "-c", "max_connections=100"]
-        ready = [str(bindir / "pg_isready"), "-q", "-h", str(folder), "-p", str(port)]
-        with _Running(argv, log, signal.SIGINT, account, lambda: _succeeds(ready)):
-            yield server
+        yield PostgresqlServer("127.0.0.1", free_port(), folder, "postgres", password, bindir, log)
+
+
+@contextlib.contextmanager
+def postgresql_running(server: PostgresqlServer, small: tuple[Path, int] | None = None) -> Iterator[None]:
+    """The server of these files as a child process; `small` is a folder that it sees as a file system of so many MiB."""
+    account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
+    argv = [str(server.bindir / "postgres"), "-D", str(server.socket_dir / "data"), "-p", str(server.port)]
+    # fsync is off because this cluster never outlives its session.
+    argv += ["-c", f"unix_socket_directories={server.socket_dir}", "-c", "fsync=off", "-c", "max_connections=100"]
+        # Statements are counted only by a library that is loaded at the start.
+        argv += ["-c", "shared_preload_libraries=pg_stat_statements"]
+    argv += ["-c", "listen_addresses=127.0.0.1"]
+    ready = [str(server.bindir / "pg_isready"), "-q", "-h", str(server.socket_dir), "-p", str(server.port)]
+    if small is not None:
+        folder, size = small
+        # In a mount namespace of its own, which any user may make; there postgres must not seem to be root.
+        user = "nobody" if account is None else account.pw_name
+        owner = f"uid={account.pw_uid},gid={account.pw_gid}," if account else ""
+        script = f'mount -t tmpfs -o {owner}size={size}m none "$0" && exec "$@"'
+        inner = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--pdeathsig=INT"]
+        if account is None:
+            inner = ["unshare", "--user", f"--map-user={os.getuid()}"]
+        outer = ["unshare", "--mount", *([] if account else ["--user", "--map-root-user"])]
+        argv, account = [*outer, "sh", "-c", script, str(folder), *inner, *argv], None
+    with _Running(argv, server.log, signal.SIGINT, account, lambda: _succeeds(ready)):
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL cluster of the whole session, made by initdb in a temporary folder."""
+    with postgresql_files() as server, postgresql_running(server):
+        yield server
 
 
 @pytest.fixture(scope="session")
