@@ -34,7 +34,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.units import sh
 # A data file without a manifest may be one that somebody is just copying here.
 LEFTOVER_SECONDS = 86400.0
 PROVEN = {"checksum": "checksum compared", "archive": "archive read", "restored": "restored and compared"}
-_SHOWN = ("tables", "rows", "files", "roles")
+_SHOWN = ("tables", "rows", "files", "keys", "users", "roles")
 
 
 class Made(t.NamedTuple):
