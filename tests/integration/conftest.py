@@ -155,8 +155,8 @@ def postgresql_running(server: PostgresqlServer, small: tuple[Path, int] | None 
     argv = [str(server.bindir / "postgres"), "-D", str(server.socket_dir / "data"), "-p", str(server.port)]
     # fsync is off because this cluster never outlives its session.
     argv += ["-c", f"unix_socket_directories={server.socket_dir}", "-c", "fsync=off", "-c", "max_connections=100"]
-        # Statements are counted only by a library that is loaded at the start.
-        argv += ["-c", "shared_preload_libraries=pg_stat_statements"]
+    # Statements are counted only by a library that is loaded at the start.
+    argv += ["-c", "shared_preload_libraries=pg_stat_statements"]
     argv += ["-c", "listen_addresses=127.0.0.1"]
     ready = [str(server.bindir / "pg_isready"), "-q", "-h", str(server.socket_dir), "-p", str(server.port)]
     if small is not None:
