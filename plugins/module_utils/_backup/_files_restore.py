@@ -86,11 +86,11 @@ def _content(tar: tarfile.TarFile, info: tarfile.TarInfo, scratch: str | None) -
             with os.fdopen(descriptor, "w+b") as target:
                 shutil.copyfileobj(source, target, _PIECE)
                 target.seek(0)
-                return _digest(target)
+                return digest(target)
     if not info.isfile():
         return ""
     with _stream(tar, info) as source:
-        return _digest(source)
+        return digest(source)
 
 
 def _inside(scratch: str, name: str) -> str:
@@ -110,8 +110,9 @@ def _stream(tar: tarfile.TarFile, info: tarfile.TarInfo) -> t.IO[bytes]:
     return stream
 
 
-def _digest(stream: t.IO[bytes]) -> str:
-    digest = hashlib.sha256()
+def digest(stream: t.IO[bytes]) -> str:
+    """The SHA-256 of what is left of a stream, in hexadecimal."""
+    found = hashlib.sha256()
     for piece in iter(lambda: stream.read(_PIECE), b""):
-        digest.update(piece)
-    return digest.hexdigest()
+        found.update(piece)
+    return found.hexdigest()

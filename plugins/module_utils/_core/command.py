@@ -99,6 +99,7 @@ class Commands:
         secrets: t.Mapping[str, str] | None = None,
         environment: t.Mapping[str, str] | None = None,
         timeout: float | None = None,
+        at: int = 0,
     ) -> Completed:
         """Run a pipeline that `talk` writes to and reads from while it runs; its input is closed when `talk` returns.
 
@@ -106,7 +107,7 @@ class Commands:
         passed on: the program's own failure tells more. When this process is killed, the programs see the end of their input.
         """
         with _Conversation(talk) as conversation:
-            return self._execute(stages, target, secrets, environment, timeout, conversation, True)
+            return self._execute(stages, target, secrets, environment, timeout, conversation, True, at % len(stages))
 
     def _execute(
         self,

@@ -12,7 +12,10 @@ An engine is a module beside this one, called as the one that makes its copies, 
   taken(job) -> bool     whether an old one is kept under this job's stamp already
   build(job) -> dict     restores beside the target and compares with the figures of the dump; returns figures, raises
                          Mismatch for a difference (with `force` it returns it as `problem`)
-  swap(job) -> str|None  puts what was built in the target's place in one short step; returns where the old is now
+  swap(job) -> list      puts what was built in the target's place in one short step; returns where the old is now
+  safety(job) -> dict    where it is not the source as it is: options of the source that is backed up before
+  damage(source) -> str|None
+                         where an engine can tell: why what is there cannot be read, so that no backup of it can be made
   discard(job)           removes what `build` has made, after a failure
   prune(job, keep) -> list
                          removes all but the newest `keep` of the old ones that restores have kept; returns their names

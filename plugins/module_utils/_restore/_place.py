@@ -40,7 +40,7 @@ def entry(new: str, target: str, kept: str) -> dict[str, t.Any]:
 def replace(swap: t.Mapping[str, t.Any]) -> bool:
     """Make the swap that stands in the journal; again after a kill at any moment. Returns whether an old one was kept."""
     new, target, kept = swap["new"], swap["target"], swap["kept"]
-    if not _is_new(target, swap):
+    if os.path.lexists(new) and not _is_new(target, swap):
         if not os.path.lexists(target):
             os.rename(new, target)
         elif not _exchange(new, target):
@@ -51,6 +51,15 @@ def replace(swap: t.Mapping[str, t.Any]) -> bool:
         os.rename(new, kept)
     files.fsync_directory(os.path.dirname(target))
     return os.path.lexists(kept)
+
+
+def undo(swap: t.Mapping[str, t.Any]) -> None:
+    """Put the old one back, and the new one where it was built."""
+    new, target, kept = swap["new"], swap["target"], swap["kept"]
+    if _is_new(target, swap):
+        os.rename(target, new)
+    if os.path.lexists(kept) and not os.path.lexists(target):
+        os.rename(kept, target)
 
 
 def begun(swap: t.Mapping[str, t.Any]) -> bool:

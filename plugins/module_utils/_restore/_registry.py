@@ -13,12 +13,17 @@ from __future__ import annotations
 from types import ModuleType
 
 NAMES: tuple[str, ...] = (
+    "files",
     "sqlite",
 )
 
 
 def load(name: str) -> ModuleType:
     """Return the entry called `name`; KeyError when there is none."""
+    if name == "files":
+        from ansible_collections.sre.runbooks.plugins.module_utils._restore import files
+
+        return files
     if name == "sqlite":
         from ansible_collections.sre.runbooks.plugins.module_utils._restore import sqlite
 

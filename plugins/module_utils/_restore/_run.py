@@ -263,7 +263,8 @@ def _restore(settings: Settings, plan: Plan, recovered: list[str]) -> Result:
     warnings += figures.pop("warnings", [])
     seconds = time.monotonic() - started
     text = f"restored from {_copy_text(plan)} in {show_duration(seconds)}{_numbers(figures)}"
-    text += f"; the old is kept as {kept}" if kept else ""
+    text += f"; the old is kept as {kept[0]}" if kept else ""
+    text += f" and {len(kept) - 1} more" if kept[1:] else ""
     text += f"; {len(pruned)} older ones removed" if pruned else ""
     text += "".join(f"; {each}" for each in (*warnings, *recovered))
     metrics = {
@@ -288,8 +289,11 @@ def _restore(settings: Settings, plan: Plan, recovered: list[str]) -> Result:
 def _safe(settings: Settings, plan: Plan, warnings: list[str]) -> dict[str, t.Any]:
     """Back up what is there. Where that fails because it is broken, its own files are what is kept of it."""
     job = plan.job
+    safety = getattr(plan.engine, "safety", None)
+    options = safety(job) if safety else job.source
+    known = _backups.load(plan.engine_name).OPTIONS
     source = {
-        **{key: value for key, value in job.source.items() if value is not None},
+        **{key: value for key, value in options.items() if value is not None and key in known},
         "name": job.name, "engine": plan.engine_name,
     }  # fmt: skip
     try:

@@ -116,7 +116,7 @@ def build(job: Job) -> dict[str, t.Any]:
     return {**figures, "restore_seconds": round(seconds, 3), **({"problem": problem} if problem else {})}
 
 
-def swap(job: Job) -> str | None:
+def swap(job: Job) -> list[str]:
     """Bring the old one's log home, then exchange the two."""
     path = job.source["path"]
     kept = _place.kept_name(path, job.stamp)
@@ -130,7 +130,7 @@ def swap(job: Job) -> str | None:
     change = _place.entry(new, path, kept)
     job.journal.write({"new": new, "swap": change, "sides": sides})
     _move(sides)
-    return kept if _place.replace(change) else None
+    return [kept] if _place.replace(change) else []
 
 
 def discard(job: Job) -> None:

@@ -78,15 +78,16 @@ def test_the_whole_cycle(backup, one, source, path, store):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     details = outcome["details"]
     assert details["path"] == copy
-    assert rows(details["kept"]) == 300
-    assert details["kept"].startswith(f"{path}.before-restore-")
+    (kept,) = details["kept"]
+    assert rows(kept) == 300
+    assert kept.startswith(f"{path}.before-restore-")
     assert details["safety_backup"].startswith(str(store / ".before-restore" / "app" / "app_"))
     assert details["figures"]["rows"] == 400
-    assert f"the old is kept as {details['kept']}" in outcome["summary"]
+    assert f"the old is kept as {kept}" in outcome["summary"]
     metrics = outcome["metrics"]
     assert metrics["duration_seconds"] >= metrics["safety_seconds"] + metrics["restore_seconds"]
     assert 0 <= metrics["age_seconds"] < 60
-    assert sorted(os.listdir(path.parent)) == ["app.db", os.path.basename(details["kept"])]
+    assert sorted(os.listdir(path.parent)) == ["app.db", os.path.basename(kept)]
 
 
 def test_a_restore_is_undone_from_the_safety_backup(backup, one, source, path, store):
@@ -107,8 +108,8 @@ def test_a_second_run_restores_the_same_copy_again(backup, one, source, path):
     second = one("app")
     assert (first["details"]["path"], second["details"]["path"]) == (copy, copy)
     assert rows(path) == 200
-    assert rows(second["details"]["kept"]) == 207
-    assert rows(first["details"]["kept"]) == 300
+    assert rows(second["details"]["kept"][0]) == 207
+    assert rows(first["details"]["kept"][0]) == 300
 
 
 def test_keep_old_removes_older_ones(backup, one, source, path):
@@ -136,7 +137,7 @@ def test_what_stands_only_in_the_log_is_in_the_kept_one(backup, one, tmp_path):
     outcome = one("app")
     assert outcome["status"] == "ok"
     assert rows(path) == 200
-    assert rows(outcome["details"]["kept"]) == 201
+    assert rows(outcome["details"]["kept"][0]) == 201
 
 
 def test_the_copy_of_a_moment(backup, one, source, path):
@@ -169,7 +170,7 @@ def test_a_copy_by_its_path_to_another_place(backup, one, source, path, tmp_path
     assert rows(elsewhere) == 200
     assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o604
     assert rows(path) == 300
-    assert outcome["details"]["kept"] is None
+    assert outcome["details"]["kept"] == []
     assert outcome["details"]["safety_backup"] is None
 
 
@@ -293,7 +294,7 @@ def test_a_damaged_database_is_replaced_and_its_files_are_kept(backup, one, sour
     assert outcome["status"] == "warning"
     assert "is damaged" in outcome["summary"]
     assert rows(path) == 200
-    with open(outcome["details"]["kept"], "rb") as stream:
+    with open(outcome["details"]["kept"][0], "rb") as stream:
         assert stream.read() == content
 
 
