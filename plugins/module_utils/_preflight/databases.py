@@ -32,7 +32,9 @@ RULES = {
 }
 
 # What YAML reads as the same text without quotes.
-_PLAIN = re.compile(r"[A-Za-z/][\w./-]*|\d+")
+_PLAIN = re.compile(
+    r"(?!(?:y|n|yes|no|on|off|true|false|null)$)[A-Za-z/][\w./-]*|\d+|\d+(?:\.\d+){3}", re.ASCII | re.IGNORECASE
+)
 # For all servers together, and for one of them.
 SECONDS = 20.0
 SERVER_SECONDS = 5.0

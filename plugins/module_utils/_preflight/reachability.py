@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import paths
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import MissingProgram, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import TargetDown
 from ansible_collections.sre.runbooks.plugins.module_utils._logs import _sources
@@ -65,6 +66,9 @@ def _check(check: Check, seen: list[Observation] | RunbookError) -> list[Finding
         ]
     if check.type == "process" and not seen[0].metrics.get("processes"):
         return [Finding(check.subject(), "critical", "target_down", seen[0].summary, "Correct pattern or pidfile")]
+    path = check.options.get("path") if check.type in ("file", "log_freshness") else None
+    if path and next(paths.matching(path), None) is None:
+        return [Finding(check.subject(), "critical", "target_down", f"{path} matches no file", "Correct path")]
     return []
 
 

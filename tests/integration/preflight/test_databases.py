@@ -6,10 +6,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-import sqlite3
 import subprocess
 import sys
 
@@ -20,15 +18,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight import _ask, _servers, _sqlite_files, databases
 
-# Holds a SQLite database open, for reading or in the middle of a transaction, until its input ends.
-HOLDER = """
-import sqlite3, sys
-database = sqlite3.connect(sys.argv[1], isolation_level=None)
-database.execute("PRAGMA journal_mode=wal")
-database.execute("INSERT INTO t VALUES (2)")
-print("open", flush=True)
-sys.stdin.read()
-"""
+from .conftest import database, tree
 
 
 @pytest.fixture
@@ -36,31 +26,6 @@ def commands():
     """The gateway for commands that a module has."""
     with patch_module_args({}):
         return Commands(AnsibleModule({}).run_command)
-
-
-@pytest.fixture
-def holder():
-    """A service that has a SQLite database open."""
-    processes = []
-
-    def go(path):
-        process = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        processes.append(process)
-        assert process.stdout.readline() == "open\n"
-
-    yield go
-    for process in processes:
-        process.communicate("")
-
-
-def database(path):
-    """A SQLite database with one row."""
-    with contextlib.closing(sqlite3.connect(path)) as opened, opened:
-        opened.execute("CREATE TABLE t (number INTEGER)")
-        opened.execute("INSERT INTO t VALUES (1)")
-    return path
 
 
 def subjects(findings, part):
@@ -239,3 +204,34 @@ def test_places_are_read_from_command_lines_where_sockets_are_hidden():
     assert _servers._told("redis", ["redis-server unixsocket:/run/r.sock"])[1] == {"/run/r.sock"}
     assert _servers._told("mysql", ["mariadbd", "--port=3307", "--socket=/run/m.sock"]) == ({3307}, {"/run/m.sock"})
     assert _servers._told("postgresql", ["postgres", "-D", "/x", "-p", "5433"])[0] == {5433}
+
+
+def test_the_module_tells_it_and_leaves_no_trace(found, run, tmp_path, postgresql_server, postgresql_database):
+    """The kind `databases`: what a check reaches is asked through it, and the remedy can be pasted into the inventory (D1)."""
+    connection = {"host": "127.0.0.1", "port": postgresql_server.port, "user": "postgres", "database": "postgres"}
+    check = {"name": "db", "type": "postgresql", "connection": {**connection, "password": postgresql_server.password}}
+    forgotten = database(tmp_path / "forgotten.db")
+    before = tree(tmp_path)
+    outcomes = found("databases", checks=[check], folders=[str(tmp_path)])
+    server = outcomes[f"postgresql:{postgresql_server.port}/{postgresql_database}"]
+    assert server["status"] == "warning"
+    assert server["details"]["rules"] == ["database_uncovered"]
+    entry = f"{{name: {postgresql_database}, engine: postgresql, database: {postgresql_database}, host: 127.0.0.1, "
+    assert entry + f"port: {postgresql_server.port}, user: postgres}}" in server["summary"]
+    assert f"{{name: forgotten, engine: sqlite, path: {forgotten}}}" in outcomes[f"sqlite:{forgotten}"]["summary"]
+    assert tree(tmp_path) == before
+    text = str(run(kinds=["databases"], checks=[check], folders=[str(tmp_path)]))
+    assert postgresql_server.password not in text
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_hostile_name_is_quoted_in_the_remedy():
+    odd = _ask.Database("mysql", 'a`b "q", x: é\n', _servers.Place(frozenset([3306])))
+    assert databases._entry(odd) == '{name: a_b_q_x, engine: mysql, database: "a`b \\"q\\", x: é\\n"}'
+
+
+def test_a_folder_full_of_databases_is_one_finding(commands, tmp_path):
+    for number in range(5):
+        database(tmp_path / f"part-{number}.db")
+    found = databases.found(commands, folders=[str(tmp_path)])
+    assert subjects(databases.uncovered(found, []), str(tmp_path)) == {f"sqlite:{tmp_path}/": "database_uncovered"}
