@@ -1,0 +1,337 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The export of old rows: what it holds, how it is written, and how it is proven."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import time
+import typing as t
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core import files, state
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_size
+from ansible_collections.sre.runbooks.plugins.module_utils._tables import _files, _formats
+from ansible_collections.sre.runbooks.plugins.module_utils._tables._archive_settings import Settings, Task
+from ansible_collections.sre.runbooks.plugins.module_utils._tables._engine import Column, Row, Session, Table, Work
+
+MANIFEST = ".manifest.json"
+_STAMP = "%Y%m%dT%H%M%SZ"
+_TEXT = "%Y-%m-%dT%H:%M:%SZ"
+_DELETING = ("CASCADE", "SET NULL", "SET DEFAULT")
+
+
+class Plan(t.NamedTuple):
+    """What a look at the table found: `rows` of `total` are before the cutoff and hold `bytes`."""
+
+    table: Table
+    condition: str
+    cutoff: float
+    total: int
+    rows: int
+    bytes: int
+
+    @property
+    def cutoff_text(self) -> str:
+        """The cutoff for people."""
+        return time.strftime(_TEXT, time.gmtime(self.cutoff))
+
+    def text(self) -> str:
+        """What would go."""
+        share = 100 * self.rows / self.total if self.total else 0.0
+        return (
+            f"{self.rows} of {self.total} rows ({share:.1f} %, {show_size(self.bytes)}) older than {self.cutoff_text}"
+        )
+
+    def details(self) -> dict[str, t.Any]:
+        """The plan for the outcome."""
+        return {"cutoff": self.cutoff_text, "rows": self.rows, "total": self.total, "bytes": self.bytes}
+
+    def metrics(self) -> dict[str, float]:
+        """The plan's figures."""
+        return {"rows": self.rows, "total_rows": self.total, "content_bytes": self.bytes}
+
+    def refusal(self, task: Task) -> str | None:
+        """Why this is not done; None when it may be."""
+        limits = task.limits
+        passed = []
+        if limits.rows is not None and self.rows > limits.rows:
+            passed.append(f"limits.rows is {limits.rows}")
+        if limits.bytes is not None and self.bytes > limits.bytes:
+            passed.append(f"limits.bytes is {show_size(limits.bytes)}")
+        if self.total and 100 * self.rows / self.total > limits.percent:
+            passed.append(f"limits.percent is {limits.percent:g}")
+        if passed:
+            return f"{self.text()} would go, but {' and '.join(passed)}"
+        return None
+
+
+class Manifest(t.NamedTuple):
+    """An export that was finished: its file, and what its manifest says."""
+
+    path: str
+    document: dict[str, t.Any]
+
+    @property
+    def rows(self) -> int:
+        """How many rows it holds."""
+        return int(self.document["rows"])
+
+    @property
+    def columns(self) -> list[Column]:
+        """The columns of the table at the time of the export."""
+        return [Column(each["name"], each["kind"], each["type"]) for each in self.document["columns"]]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its columns."""
+        return [each["name"] for each in self.document["columns"]]
+
+
+def load(path: str) -> Manifest | None:
+    """The manifest of the export `path`; None when there is none, or the export itself is gone."""
+    try:
+        with open(path + MANIFEST, encoding="utf-8") as stream:
+            document = json.load(stream)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunbookError(
+            f"{path}{MANIFEST}: cannot be read: {error}. Repair it; rows may exist in that export only."
+        ) from error
+    if not os.path.isfile(path):
+        raise RunbookError(
+            f"{path}: this export is gone, its manifest is not. Bring it back, or remove the manifest too."
+        )
+    return Manifest(path, document)
+
+
+def format_of(name: str, columns: t.Sequence[Column]) -> _formats.Csv | _formats.JsonLines:
+    """The format of an archive; it must write the same row alike at any time."""
+    return _formats.Csv(columns) if name == "csv" else _formats.JsonLines(columns)
+
+
+def prepare(task: Task, session: Session, cutoff: float) -> Plan:
+    """Look at the table inside of the open transaction."""
+    table = session.describe(task.table, task.schema)
+    column = table.column(task.column)
+    if column is None:
+        names = ", ".join(each.name for each in table.columns)
+        raise RunbookError(f"column: {task.column!r} is no column of {task.table}. It has {names}.")
+    if not table.key:
+        raise RunbookError(
+            f"table: {task.table} has neither a primary key nor a unique one without NULL, so that no row can be told from another. "
+            "Add one."
+        )
+    parts = [session.older(table, column, task.column_type, cutoff)]
+    if table.references and task.foreign_keys == "refuse":
+        which = "; ".join(
+            f"{each.table}({', '.join(each.columns)}) ON DELETE {each.action}" for each in table.references
+        )
+        raise RunbookError(
+            f"foreign_keys: rows of other tables point to {task.table}: {which}. Archive those first and set "
+            "foreign_keys to unreferenced, or to cascade when what they hold may go without an export."
+        )
+    if task.foreign_keys == "unreferenced":
+        parts.append(f"({session.unreferenced(table)})")
+    if task.where:
+        parts.append(f"(\n{task.where}\n)")
+    condition = " AND ".join(parts)
+    total = int(session.value(f"SELECT count(*) FROM {table.quoted}"))
+    number = Column("", "number")
+    counted = session.rows(
+        f"SELECT count(*), coalesce(sum({session.size(table)}), 0) FROM {table.quoted} WHERE {condition}",
+        [number, number],
+    )
+    ((rows, size),) = [row for batch in counted for row in batch]
+    return Plan(table, condition, cutoff, total, int(rows), int(size))
+
+
+def look(task: Task, work: Work) -> Plan:
+    """Look at the table without changing anything."""
+    cutoff = time.time() - task.age
+
+    def body(session: Session) -> Plan:
+        session.begin("read")
+        return prepare(task, session, cutoff)
+
+    return t.cast("Plan", task.item.engine.connect(task.item.source, work, body, read_only=True))
+
+
+def export(settings: Settings, task: Task, work: Work, journal: str) -> tuple[Plan, Manifest | None]:
+    """Export what is old in one consistent view; None when there is nothing, or it is refused."""
+    now = time.time()
+    # Whole seconds, so that what the manifest says is what was asked.
+    cutoff = float(int(now - task.age))
+    folder = os.path.join(settings.directory, task.item.name)
+    path = _path(folder, task, now)
+
+    def body(session: Session) -> tuple[Plan, Manifest | None]:
+        session.begin("read")
+        plan = prepare(task, session, cutoff)
+        if not plan.rows or plan.refusal(task):
+            return plan, None
+        files.make_directory(folder)
+        state.save(settings.state_dir, journal, {"path": path, "position": 0})
+        return plan, _write(task, work, session, plan, path, now)
+
+    return t.cast(
+        "tuple[Plan, Manifest | None]", task.item.engine.connect(task.item.source, work, body, read_only=True)
+    )
+
+
+def _path(folder: str, task: Task, now: float) -> str:
+    """A name that no other export of the table has; two can begin in the same second."""
+    while True:
+        path = os.path.join(folder, f"{task.slug}_{time.strftime(_STAMP, time.gmtime(now))}.{task.format}.zst")
+        if not os.path.lexists(path) and not os.path.lexists(path + MANIFEST):
+            return path
+        now += 1
+
+
+def _write(task: Task, work: Work, session: Session, plan: Plan, path: str, now: float) -> Manifest:
+    target = format_of(task.format, plan.table.columns)
+    at = [plan.table.columns.index(t.cast("Column", plan.table.column(name))) for name in plan.table.key]
+    keys = _Keys()
+
+    def fill(feed: _files.Feed) -> int:
+        feed(target.begin())
+        for batch in session.stream(plan.table, plan.condition):
+            feed(target.rows(batch))
+            keys.add(_key_texts(batch, at))
+            work.seconds()
+        return keys.rows
+
+    partial = files.partial_name(path)
+    written = _files.write(work.commands, partial, "zstd", "utf-8", fill, work.seconds())
+    document = {
+        "version": 1, "engine": task.item.engine_name, "name": task.item.name, "table": task.table, "schema": task.schema,
+        "source": {
+            key: value for key, value in task.item.source.items()
+            if key in task.item.engine.OPTIONS and not task.item.engine.OPTIONS[key].get("no_log") and value is not None
+        },
+        "columns": [{"name": each.name, "type": each.declared, "kind": each.kind} for each in plan.table.columns],
+        "key": list(plan.table.key), "column": task.column, "cutoff": plan.cutoff_text, "where": task.where,
+        "format": task.format, "created": time.strftime(_TEXT, time.gmtime(now)), "rows": written.rows,
+        "first_key": keys.first, "last_key": keys.last, "keys_sha256": keys.digest.hexdigest(),
+        "sha256": written.sha256, "content_sha256": written.content_sha256, "content_bytes": written.content_bytes,
+    }  # fmt: skip
+    if written.rows != plan.rows:
+        os.unlink(partial)
+        raise RunbookError(
+            f"{written.rows} rows were exported, but {plan.rows} were counted in the same view of the table."
+        )
+    files.publish(partial, path)
+    files.write(path + MANIFEST, json.dumps(document, indent=1, ensure_ascii=False).encode())
+    return Manifest(path, document)
+
+
+class _Keys:
+    """What the manifest says about the keys of the rows: first, last, and a sum of all in their order."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.first: t.Any = None
+        self.last: t.Any = None
+        self.digest = hashlib.sha256()
+
+    def add(self, keys: t.Sequence[t.Sequence[str]]) -> None:
+        """Add the keys of some rows, each some texts."""
+        if not keys:
+            return
+        self.first = list(keys[0]) if self.first is None else self.first
+        self.last = list(keys[-1])
+        self.rows += len(keys)
+        self.digest.update("\x1e".join(map("\x1f".join, keys)).encode() + b"\x1e")
+
+
+def _key_texts(rows: t.Sequence[Row], at: t.Sequence[int]) -> list[tuple[str, ...]]:
+    """Keys alike for what a server gave and what stands in a file."""
+    columns = [[_key_text(row[index]) for row in rows] for index in at]
+    return list(zip(*columns))
+
+
+def _key_text(value: t.Any) -> str:
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    return value if isinstance(value, str) else repr(value)
+
+
+def verify(manifest: Manifest, work: Work) -> None:
+    """Read the export back from the disk: checksums, the number of rows and all keys must be those of its manifest."""
+    document = manifest.document
+    if files.sha256(manifest.path) != document["sha256"]:
+        raise RunbookError(_damaged(manifest, "its checksum is not that of its manifest"))
+    digest = hashlib.sha256()
+    keys = _Keys()
+
+    def body(texts: t.Iterator[str]) -> None:
+        for batch in rows_of(manifest, texts, 1000):
+            keys.add(batch.keys)
+
+    _files.read(work.commands, manifest.path, body, digest.update, work.seconds())
+    if digest.hexdigest() != document["content_sha256"]:
+        raise RunbookError(_damaged(manifest, "what was written is not what can be read"))
+    if keys.rows != manifest.rows or keys.digest.hexdigest() != document["keys_sha256"]:
+        raise RunbookError(_damaged(manifest, f"{keys.rows} rows can be read of {manifest.rows}, or other keys"))
+
+
+def _damaged(manifest: Manifest, problem: str) -> str:
+    return f"{manifest.path}: {problem}. Nothing more is deleted. When the rows are all in the table still, remove it with its manifest."
+
+
+def rows_of(manifest: Manifest, texts: t.Iterable[str], batch: int) -> t.Iterator[_formats.Records]:
+    """The rows of an export's text, at most `batch` at a time."""
+    document = manifest.document
+    head = 1 if document["format"] == "csv" else 0
+    return _formats.records(document["format"], texts, manifest.names, document["key"], batch, head)
+
+
+def finish(manifest: Manifest, figures: t.Mapping[str, t.Any]) -> None:
+    """Note in the manifest that all of it has been dealt with."""
+    done = {**figures, "at": time.strftime(_TEXT, time.gmtime())}
+    document = {**manifest.document, "deletion": done}
+    files.write(manifest.path + MANIFEST, json.dumps(document, indent=1, ensure_ascii=False).encode())
+
+
+def _own(folder: str, task: Task) -> list[str]:
+    return sorted(glob.glob(os.path.join(glob.escape(folder), f"{task.slug}_*Z.*.zst{MANIFEST}")))
+
+
+def sweep(folder: str, task: Task) -> None:
+    """Remove what killed runs left half written; the lock of this table is ours."""
+    for path in glob.glob(os.path.join(glob.escape(folder), f".{task.slug}_*{files.PARTIAL}")):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def retire(folder: str, task: Task, pending: t.Any) -> int:
+    """Remove exports older than `keep_exports` whose rows have all been dealt with; return how many."""
+    if task.keep_seconds is None:
+        return 0
+    bound = time.strftime(_TEXT, time.gmtime(time.time() - task.keep_seconds))
+    removed = 0
+    for name in _own(folder, task):
+        path = name[: -len(MANIFEST)]
+        with open(name, encoding="utf-8") as stream:
+            document = json.load(stream)
+        if (
+            path != pending
+            and "deletion" in document
+            and document.get("table") == task.table
+            and document["created"] < bound
+        ):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            os.unlink(name)
+            removed += 1
+    return removed
+
+
+__all__ = ["Manifest", "Plan", "Row", "export", "finish", "load", "look", "retire", "rows_of", "sweep", "verify"]
