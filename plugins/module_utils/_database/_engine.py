@@ -121,7 +121,7 @@ class Index(t.NamedTuple):
 
 
 class State(t.NamedTuple):
-    """`kind` is present, missing, broken (left by a killed run), building, or different; `text` tells more."""
+    """`kind` is present, missing, broken (left by a killed run), building, different or impossible; `text` tells more."""
 
     kind: str
     text: str = ""

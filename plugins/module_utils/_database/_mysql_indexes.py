@@ -86,7 +86,7 @@ def _state(wanted: Index, there: t.Sequence[Known], tables: t.Mapping[str, str])
         if _alike(known, wanted):
             return State("present", f"as {known.name}")
     if wanted.table not in tables:
-        raise RunbookError(f"{wanted.name}: there is no table {wanted.table!r}. Correct the index's table.")
+        return State("impossible", f"there is no table {wanted.table!r}. Correct the index's table.")
     return State("missing")
 
 

@@ -67,11 +67,12 @@ def _state(wanted: Index, there: t.Sequence[dict[str, t.Any]], tables: t.Mapping
         if _alike(index, wanted):
             return State("present", f"as {index['name']}")
     if table not in tables:
-        raise RunbookError(f"{wanted.name}: there is no table {'.'.join(table)}. Correct the index's table or schema.")
+        return State("impossible", f"there is no table {'.'.join(table)}. Correct the index's table or schema.")
     if tables[table] == "p":
-        raise RunbookError(
-            f"{wanted.name}: {'.'.join(table)} is partitioned, where PostgreSQL makes no index CONCURRENTLY. "
-            "Name its partitions instead, then attach their indexes to one of the table itself."
+        return State(
+            "impossible",
+            f"{'.'.join(table)} is partitioned, where PostgreSQL makes no index CONCURRENTLY. "
+            "Name its partitions instead, then attach their indexes to one of the table itself.",
         )
     return State("missing")
 

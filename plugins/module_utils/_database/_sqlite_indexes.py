@@ -48,12 +48,16 @@ def _indexes(database: sqlite3.Connection) -> list[Known]:
     for table in tables:
         if table.startswith("sqlite_") or not _sqlite.usable(table):
             continue
-        for _number, name, unique, origin, partial in _pragma(database, "index_list", table):
+        for _number, name, unique, origin, partial in sorted(_pragma(database, "index_list", table), key=_by_name):
             if not _sqlite.usable(name):
                 continue
             columns = tuple(row[2] for row in _pragma(database, "index_info", name))
             found.append(Known(name, table, columns, bool(unique), bool(partial), origin != "c"))
     return found
+
+
+def _by_name(row: tuple[t.Any, ...]) -> str:
+    return str(row[1])
 
 
 def _pragma(database: sqlite3.Connection, name: str, argument: str) -> list[tuple[t.Any, ...]]:
@@ -74,7 +78,7 @@ def _state(database: sqlite3.Connection, wanted: Index, there: t.Sequence[Known]
         "SELECT type FROM sqlite_master WHERE lower(name) = lower(?) AND type = 'table'", (wanted.table,)
     ).fetchone()
     if row is None:
-        raise RunbookError(f"{wanted.name}: there is no table {wanted.table!r}. Correct the index's table.")
+        return State("impossible", f"there is no table {wanted.table!r}. Correct the index's table.")
     return State("missing")
 
 
