@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the user wants of database_vacuum, read and checked before anything is looked at."""
+"""What the user wants of database_vacuum: read and checked before anything is looked at."""
 
 from __future__ import annotations
 
