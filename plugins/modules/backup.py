@@ -213,7 +213,7 @@ startup.compile_once()
 
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _run, _settings
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _restic, _run, _settings
 from ansible_collections.sre.runbooks.plugins.module_utils._core import command, priority, runbook
 
 if t.TYPE_CHECKING:
@@ -222,13 +222,13 @@ if t.TYPE_CHECKING:
 
 def main() -> None:
     module = runbook.build(_settings.SPEC)
-    runbook.run(module, _run.STAGE, lambda: backup(module), conceal=["sources", "encryption"])
+    runbook.run(module, _run.STAGE, lambda: backup(module), conceal=["sources", "encryption", "restic"])
 
 
 def backup(module: AnsibleModule) -> dict[str, t.Any]:
     """Read the options, back up, return the envelope."""
     items, secrets = _settings.items(module.params["sources"])
-    module.no_log_values.update(secrets)
+    module.no_log_values.update(secrets | _restic.secrets(module.params["restic"]))
     commands = command.Commands(module.run_command)
     jobs = _settings.jobs(module.params, items, commands)
     with priority.gently(module.params["nice"], module.params["ionice"], commands):

@@ -15,16 +15,22 @@ import os
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _apply, _catalog, _plan, _verify, _work
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import (
+    _apply,
+    _catalog,
+    _offsite,
+    _plan,
+    _recovery,
+    _verify,
+    _work,
+)
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Work
-from ansible_collections.sre.runbooks.plugins.module_utils._backup._settings import Item, Job, Settings
+from ansible_collections.sre.runbooks.plugins.module_utils._backup._settings import STAGE, Item, Job, Settings
 from ansible_collections.sre.runbooks.plugins.module_utils._core import files, lock
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import Busy, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import envelope, outcome
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_size
-
-STAGE = "backup"
 
 
 def run(jobs: t.Sequence[Job], commands: Commands, dry: bool) -> dict[str, t.Any]:
@@ -35,10 +41,15 @@ def run(jobs: t.Sequence[Job], commands: Commands, dry: bool) -> dict[str, t.Any
     umask = os.umask(0o077)
     try:
         results = [_one(job, commands, dry) for job in jobs]
+        brought = [job for job, result in zip(jobs, results) if result.brought]
+        checks = _offsite.checks(brought, lambda job: _work_of(job, commands))
     finally:
         os.umask(umask)
+    for job, result in zip(jobs, results):
+        with contextlib.suppress(RunbookError):
+            _recovery.annotate(result.outcome, directory, job.item.name, job.settings.level, time.time())
     return envelope(
-        [result.outcome for result in results],
+        [*(result.outcome for result in results), *checks],
         any(result.changed for result in results),
         diff={
             "before_header": directory,
@@ -56,16 +67,31 @@ class Result(t.NamedTuple):
     changed: bool = False
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    brought: bool = False
 
 
 def _one(job: Job, commands: Commands, dry: bool) -> Result:
+    """The copy in the folder, then that in the repository."""
+    work = _work_of(job, commands)
+    result = _local(job, work, dry)
+    if dry:
+        return result._replace(outcome=_offsite.would(job, work, result.outcome, time.time()))
+    told, brought = _offsite.keep(job, work, result.outcome, time.time())
+    return result._replace(outcome=told, changed=result.changed or brought, brought=brought)
+
+
+def _work_of(job: Job, commands: Commands) -> Work:
+    """What the engine may use, with the time limit beginning now."""
+    item, settings = job
+    folder = os.path.join(settings.directory, item.name)
+    deadline = None if settings.limit_seconds is None else time.monotonic() + settings.limit_seconds
+    return Work(commands, settings.packing, folder, item.name, _work.token(folder), settings.level, deadline)
+
+
+def _local(job: Job, work: Work, dry: bool) -> Result:
     item, settings = job
     swept: list[str] = []
-    folder = os.path.join(settings.directory, item.name)
-    work = Work(
-        commands, settings.packing, folder, item.name, _work.token(folder), settings.level,
-        None if settings.limit_seconds is None else time.monotonic() + settings.limit_seconds,
-    )  # fmt: skip
+    folder = work.folder
     try:
         if os.path.islink(folder):
             raise RunbookError(

@@ -9,7 +9,13 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _catalog, _encryption, _packing, _registry
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import (
+    _catalog,
+    _encryption,
+    _packing,
+    _registry,
+    _restic,
+)
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._plan import Policy
 from ansible_collections.sre.runbooks.plugins.module_utils._core import entries, priority, units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
@@ -17,6 +23,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import I
 if t.TYPE_CHECKING:
     from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
 
+STAGE = "backup"
 # Others name what this module reads by this name.
 Item = entries.Item
 DIRECTORY = "/var/backups/sre-runbooks"
@@ -41,6 +48,7 @@ SPEC: dict[str, t.Any] = {
     "limits": {"type": "dict", "options": {"bytes": {"type": "str"}, "seconds": {"type": "str"}}},
     "minimum_size": {"type": "str"},
     "shrink_limit": {"type": "float", "default": 50.0},
+    "restic": _restic.SPEC,
     **priority.SPEC,
 }
 # What a source may say for itself. What it leaves out is as the module's option says, so that none has a default here.
@@ -66,6 +74,7 @@ class Settings(t.NamedTuple):
     minimum_size: int | None
     shrink_limit: float | None
     identity: str | None
+    restic: _restic.Repository | None
 
 
 class Job(t.NamedTuple):
@@ -132,6 +141,7 @@ def settings(options: t.Mapping[str, t.Any], where: str = "", own: t.Collection[
         None if minimum is None else units.size(minimum, called("minimum_size")),
         shrink if shrink < 100 else None,
         identity,
+        _restic.read(options.get("restic"), called("restic"), os.path.normpath(directory)),
     )
 
 
@@ -157,7 +167,8 @@ def policy(options: t.Mapping[str, t.Any] | None, option: str = "retention") -> 
 
 def items(sources: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[list[Item], set[str]]:
     """Read the option `sources`; return the sources and the secrets that stand in them."""
-    return entries.read(sources, "sources", _registry, SHARED)
+    found, secrets = entries.read(sources, "sources", _registry, SHARED)
+    return found, secrets.union(*(_restic.secrets(item.source["restic"]) for item in found))
 
 
 def _positive(option: str, text: str | None) -> float | None:
