@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, sre.runbooks contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""sre.runbooks.backup_verify with every engine, with encrypted copies, and killed at any moment (D4)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.sre.runbooks.plugins.module_utils._core import lock
+from ansible_collections.sre.runbooks.plugins.modules import backup_verify
+
+from .conftest import copies, database
+
+SCRATCH = r"SELECT count(*) FROM pg_database WHERE datname LIKE 'sre\_runbooks%'"
+
+
+@pytest.fixture
+def postgresql(postgresql_server, postgresql_database):
+    """A source that reaches the server by TCP with a password."""
+    sql = "CREATE TABLE numbers (n int); INSERT INTO numbers SELECT generate_series(1, 5000)"
+    postgresql_server.psql(sql, postgresql_database)
+    server = postgresql_server
+    place = {"host": server.host, "port": server.port, "user": server.user, "password": server.password}
+    return {"engine": "postgresql", "database": postgresql_database, **place}
+
+
+@pytest.fixture
+def source_of(request, tmp_path):
+    """A source of any engine."""
+
+    def go(engine):
+        if engine == "postgresql":
+            return {"name": "x", **request.getfixturevalue("postgresql")}
+        path = database(tmp_path / "app.db")
+        return {
+            "name": "x",
+            "engine": engine,
+            **({"path": str(path)} if engine == "sqlite" else {"paths": [str(path)]}),
+        }
+
+    return go
+
+
+@pytest.mark.parametrize("engine", ["files", "postgresql", "sqlite"])
+def test_copies_of_every_engine_are_proven_anew_and_a_flipped_bit_is_found(one, verify, store, source_of, engine):
+    source = source_of(engine)
+    assert one(source)["status"] == "ok"
+    for level in ("restored", "archive"):
+        result = verify(sources=[source], level=level)
+        assert result["status"] == "ok", result
+        assert (result["proofs"][0]["ok"], result["changed"]) == (True, True)
+        assert result["outcomes"][0]["metrics"]["recovery_time_seconds"] > 0
+    path = copies(store, "x")[0][0]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    result = verify(sources=[source])
+    assert (result["status"], result["proofs"][0]["ok"]) == ("critical", False)
+
+
+def test_a_server_needs_the_password_that_no_manifest_holds(one, verify, store, postgresql, monkeypatch):
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    source = {"name": "main", **postgresql}
+    one(source)
+    before = copies(store, "main")
+    result = verify()
+    assert result["status"] == "unknown"
+    assert "could not be verified: main_" in result["outcomes"][0]["summary"]
+    assert "password" in result["outcomes"][0]["summary"]
+    assert copies(store, "main") == before, "a proof that could not be made is no evidence"
+    result = verify(sources=[source])
+    assert result["status"] == "ok"
+    assert source["password"] not in json.dumps(result) + str(copies(store, "main"))
+
+
+def test_a_server_that_is_gone_is_unknown_and_one_that_moved_is_found_by_sources(
+    one, run, verify, store, postgresql, postgresql_server, tmp_path
+):
+    app = {"name": "app", "engine": "sqlite", "path": str(database(tmp_path / "app.db"))}
+    run({"name": "main", **postgresql}, app)
+    path, document = copies(store, "main")[0]
+    document["source"]["port"] = 1
+    path.with_name(path.name + ".manifest.json").write_text(json.dumps(document))
+    found = {each["subject"]: each for each in verify()["outcomes"]}
+    assert {subject: each["status"] for subject, each in found.items()} == {
+        "postgresql:main": "unknown",
+        "sqlite:app": "ok",
+    }
+    moved = {"name": "main", "engine": "postgresql", "database": postgresql["database"], "user": postgresql_server.user}
+    moved.update(host=str(postgresql_server.socket_dir), port=postgresql_server.port)
+    assert verify(names=["main"], sources=[moved])["status"] == "ok"
+    assert postgresql_server.psql(SCRATCH) == "0"
+
+
+@pytest.fixture
+def keys(tmp_path):
+    """Two pairs of keys: (path of the identity, recipient)."""
+
+    def make(name):
+        path = tmp_path / name
+        done = subprocess.run(["age-keygen", "-o", str(path)], check=True, capture_output=True, text=True)
+        return str(path), done.stderr.rpartition(" ")[2].strip()
+
+    return make("ours"), make("theirs")
+
+
+@pytest.mark.parametrize("engine", ["files", "sqlite"])
+def test_an_encrypted_copy_needs_its_key_and_the_wrong_one_says_nothing_against_it(
+    one, verify, store, source_of, keys, engine
+):
+    (ours, recipient), (theirs, _other) = keys
+    source = source_of(engine)
+    assert one(source, encryption={"recipients": [recipient]})["status"] == "ok"
+    path = copies(store, "x")[0][0]
+    assert path.suffix == ".age"
+    result = verify()
+    (outcome,) = result["outcomes"]
+    assert outcome["status"] == "unknown"
+    assert "Set encryption.identity" in outcome["summary"]
+    assert [proof["level"] for proof in result["proofs"]] == ["checksum"], "as far as it can be proven"
+    before = copies(store, "x")
+    (outcome,) = verify(encryption={"identity": theirs})["outcomes"]
+    assert outcome["status"] == "unknown"
+    assert f"cannot be decrypted with encryption.identity {theirs}" in outcome["summary"]
+    assert copies(store, "x") == before
+    assert verify(encryption={"identity": ours})["status"] == "ok"
+    assert copies(store, "x")[0][1]["verifications"][-1]["level"] == "restored"
+    assert verify(sources=[{**source, "encryption": {"recipients": [recipient], "identity": ours}}])["status"] == "ok"
+    # Damage is damage, with the key and without it.
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    assert verify()["status"] == "critical"
+
+
+KILLS = 24
+
+
+def test_killed_at_any_moment_no_copy_is_harmed_and_the_next_run_sweeps(
+    run, verify, store, postgresql, postgresql_server, tmp_path
+):
+    path = str(database(tmp_path / "app.db", rows=4000))
+    sources = [
+        {"name": "main", **postgresql},
+        {"name": "app", "engine": "sqlite", "path": path},
+        {"name": "settings", "engine": "files", "paths": [path]},
+    ]
+    assert run(*sources)["status"] == "ok"
+    data = {str(each): each.read_bytes() for each in store.glob("*/*.zst")}
+    assert len(data) == 3
+    started = time.monotonic()
+    options = {"directory": str(store), "state_dir": str(tmp_path / "state"), "sources": sources}
+    assert verify(**options)["status"] == "ok"
+    whole = time.monotonic() - started
+    context = multiprocessing.get_context("fork")
+    left = killed = 0
+    while killed < KILLS:
+        process = context.Process(target=_verify, args=(options,))
+        process.start()
+        time.sleep(whole * (killed + random.random()) / KILLS)
+        if process.is_alive():
+            killed += 1
+        else:
+            # The machine has more time than when it was measured.
+            whole *= 0.9
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        for name in ("main", "app", "settings"):
+            # A program that was just being started shares the lock until it runs.
+            with lock.hold(str(store / ".locks"), name, wait=2):
+                pass
+            ((_path, document),) = copies(store, name)
+            assert all(each["ok"] for each in document["verifications"])
+        left += len(list(store.glob("*/.*.partial"))) + int(postgresql_server.psql(SCRATCH))
+    assert left, "some of them in the midst of a proof"
+    # Programs of a killed run may take a moment to see the end of their pipes.
+    time.sleep(0.5)
+    result = verify(**options)
+    assert result["status"] == "ok", result
+    assert list(store.glob("*/.*.partial")) == []
+    assert postgresql_server.psql(SCRATCH) == "0"
+    assert {str(each): each.read_bytes() for each in store.glob("*/*.zst")} == data
+    assert run(*sources, interval="1d")["changed"] is False
+
+
+def _verify(options):
+    """In a process of its own, which has no test around it."""
+    os.setsid()
+    with patch_module_args(options), contextlib.suppress(SystemExit):
+        backup_verify.main()
+    os._exit(0)
