@@ -17,6 +17,8 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
 
 if t.TYPE_CHECKING:
+    from types import ModuleType
+
     from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Work
 
 
@@ -32,6 +34,7 @@ def keep(job: Job, work: Work, local: dict[str, t.Any], now: float) -> tuple[dic
     try:
         if not _restic.lacks(repository, _newest(job, now)):
             return local, False
+        client = _client()
         with lock.hold(os.path.join(settings.directory, _work.LOCKS), item.name):
             found = _catalog.folder(settings.directory, item.name)
             newest = _newest(job, now)
@@ -40,7 +43,7 @@ def keep(job: Job, work: Work, local: dict[str, t.Any], now: float) -> tuple[dic
             # Without a decision about the copies here there is none about those there.
             frozen = "frozen" in local["details"] or "kept" not in local["details"]
             pins = {copy.path for copy in found.copies if copy.pinned}
-            kept = _restic.keep(repository, newest, pins, settings.policy, frozen, work)
+            kept = client.keep(repository, newest, pins, settings.policy, frozen, work)
     except Busy as error:
         return _joined(local, "warning", f"not brought to the restic repository: {error}", {}), False
     except (RunbookError, OSError) as error:
@@ -60,7 +63,7 @@ def would(job: Job, work: Work, local: dict[str, t.Any], now: float) -> dict[str
     if repository is None or not ("would" in local["details"] or _restic.lacks(repository, _newest(job, now))):
         return local
     try:
-        word = _restic.look(repository, work)
+        word = _client().look(repository, work)
     except RunbookError as error:
         return _joined(local, "critical", f"the restic repository {repository.shown} cannot be used: {error}", {})
     text = f"would be brought to the restic repository {repository.shown}" + (f", which {word}" if word else "")
@@ -76,9 +79,16 @@ def checks(jobs: t.Iterable[Job], works: t.Callable[[Job], Work]) -> list[dict[s
 def _check(name: str, job: Job, work: Work) -> dict[str, t.Any]:
     repository = t.cast("_restic.Repository", job.settings.restic)
     try:
-        return outcome(f"restic:{name}", STAGE, "ok", _restic.check(repository, work))
+        return outcome(f"restic:{name}", STAGE, "ok", _client().check(repository, work))
     except RunbookError as error:
         return outcome(f"restic:{name}", STAGE, "critical", str(error))
+
+
+def _client() -> ModuleType:
+    """Few hosts have a repository; the others need not load what works with it."""
+    from ansible_collections.sre.runbooks.plugins.module_utils._backup import _restic_client
+
+    return _restic_client
 
 
 def _newest(job: Job, now: float) -> _catalog.Copy | None:

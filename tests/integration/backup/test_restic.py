@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _restic
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _restic_client
 
 from ..conftest import free_port
 from .conftest import copies, database, tree, wait_for
@@ -191,7 +191,7 @@ def test_a_repository_that_another_host_holds_is_waited_for(one, source, reposit
     process.send_signal(signal.SIGSTOP)
     again = threading.Timer(1, process.send_signal, [signal.SIGCONT])
     again.start()
-    monkeypatch.setattr(_restic, "PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(_restic_client, "PAUSE_SECONDS", 0.2)
     try:
         outcome = one(source, restic=option(repository))
         assert outcome["status"] == "ok", outcome
