@@ -41,6 +41,14 @@ DISCONNECT = """
 SELECT count(pg_terminate_backend(pid)) < 0 FROM pg_stat_activity WHERE datname = {name} AND pid <> pg_backend_pid() \\g /dev/null
 """
 
+# How many sessions of this user are at a statement that holds the pattern; they are told to end.
+END_CLIENTS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+  WHERE query LIKE {pattern} AND state = 'active' AND usename = current_user AND pid <> pg_backend_pid();
+"""
+
+BEGINNING = "SELECT datname FROM pg_database WHERE datname LIKE {pattern};"
+
 # What pg_dump leaves to pg_dumpall, from the old database to the new one: each line of it is a statement.
 # A list among the settings is kept as it was written; anything else is one value.
 PROPERTIES = r"""
@@ -97,10 +105,10 @@ def swap(target: str, new: str, kept: str | None) -> str:
     return SWAP.format(renames="\n".join(renames))
 
 
-def like(prefix: str) -> str:
-    """A pattern of LIKE for what begins so, as a value."""
-    escaped = "".join("\\" + each if each in "\\_%" else each for each in prefix)
-    return literal(escaped + "%")
+def like(prefix: str, wild: int = 0) -> str:
+    """A pattern of LIKE for what begins with `prefix`, of which the first `wild` characters are part of the pattern."""
+    escaped = "".join("\\" + each if each in "\\_%" else each for each in prefix[wild:])
+    return literal(prefix[:wild] + escaped + "%")
 
 
 def fill(sql: str, **values: t.Any) -> str:

@@ -14,6 +14,7 @@ from types import ModuleType
 
 NAMES: tuple[str, ...] = (
     "files",
+    "postgresql",
     "sqlite",
 )
 
@@ -24,6 +25,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._restore import files
 
         return files
+    if name == "postgresql":
+        from ansible_collections.sre.runbooks.plugins.module_utils._restore import postgresql
+
+        return postgresql
     if name == "sqlite":
         from ansible_collections.sre.runbooks.plugins.module_utils._restore import sqlite
 

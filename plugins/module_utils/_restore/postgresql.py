@@ -36,6 +36,7 @@ KEPT = "_before_restore_"
 # NAMEDATALEN - 1: the server would cut a longer name, and two could become one.
 NAME_BYTES = 63
 ATTEMPTS = 3
+END_SECONDS = 10.0
 _LOCAL = (None, "", "localhost", "127.0.0.1", "::1")
 _ROLE = re.compile(r'role "(?P<role>[^"]+)" does not exist')
 _CREATE = re.compile(r'CREATE DATABASE (?:"(?:[^"]|"")+"|\S+) (?P<options>WITH .*);')
@@ -98,8 +99,12 @@ def recover(job: Job) -> list[str]:
     if job.source["globals"]:
         return []
     prefix = f"{SCRATCH_PREFIX}{job.token}_"
-    text = _ask(job, f"SELECT datname FROM pg_database WHERE datname LIKE {sql.like(prefix)};")
-    names = text.splitlines()
+    # The clients of a killed run go on: what they create or rename would come after the sweep.
+    busy = sql.fill(sql.END_CLIENTS, pattern=sql.like(f"%{prefix}", 1))
+    deadline = time.monotonic() + END_SECONDS
+    while _ask(job, busy) != "0" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    names = _ask(job, sql.fill(sql.BEGINNING, pattern=sql.like(prefix))).splitlines()
     for name in names:
         _drop(job, name)
     job.journal.clear()
