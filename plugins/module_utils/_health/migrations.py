@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Target, require
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed, InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core import alembic
+from ansible_collections.sre.runbooks.plugins.module_utils._core.alembic import Revision, pending, revisions
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
 
+__all__ = ["Revision", "judged", "observe", "pending", "refuse", "revisions"]
 METRICS = ("pending",)
 OPTIONS: dict[str, t.Any] = {
     "directory": {"type": "path", "required": True},
@@ -23,28 +24,6 @@ OPTIONS: dict[str, t.Any] = {
 }
 DEFAULT_BOUNDS: dict[str, t.Any] = {"pending": {"critical": "> 0"}}
 INHERENT = True
-# Looking leaves no compiled files in the application's folders.
-QUIET = {"PYTHONDONTWRITEBYTECODE": "1"}
-# `a, b (dep) -> c (label) (head) (current) (mergepoint), message`, or `<base> -> a`: alembic.script.base.Script.cmd_format
-LINE = re.compile(
-    r"(?P<down><base>|[\w@+.-]+(?:, [\w@+.-]+)*)(?: \((?P<needs>[^)]*)\))? -> (?P<name>[\w.-]+)(?P<tags>(?: \([^)]*\))*)(?:, |$)"
-)
-# What Alembic says of mistakes in its own set-up; all else is the database.
-SET_UP = (
-    "No config file",
-    "No 'script_location' key",
-    "Path doesn't exist",
-    "No such option",
-    "unrecognized arguments",
-)
-
-
-class Revision(t.NamedTuple):
-    """A migration: what must be applied before it, and whether it is a head or the database's current one."""
-
-    before: tuple[str, ...]
-    head: bool
-    current: bool
 
 
 def refuse(options: t.Mapping[str, t.Any]) -> None:
@@ -60,62 +39,14 @@ def refuse(options: t.Mapping[str, t.Any]) -> None:
 
 def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
     """One call tells all revisions, and which of them the database is at."""
-    directory, program = options["directory"], options["command"][0]
-    if not os.path.isdir(directory):
-        raise RunbookError(f"directory: {directory} is no folder. Name the one that holds alembic.ini.")
-    if "/" in program:
-        program = os.path.join(directory, program)
-    require(program)
-    argv = ["env", f"--chdir={directory}", program, *options["command"][1:]]
-    found = revisions(_alembic([*argv, "history", "--indicate-current"], options, host))
-    if not any(revision.current for revision in found.values()):
-        # The history is silent on a revision that the code does not know; this command fails.
-        _alembic([*argv, "current"], options, host)
+    directory = options["directory"]
+    environment = {name: str(value) for name, value in options["environment"].items()}
+    project = alembic.Project(directory, options["command"], environment, options["run_as"])
+    try:
+        found = alembic.observe(host.commands, project, options["timeout"])
+    except alembic.Unsuccessful as error:
+        raise TargetDown(str(error)) from error
     return [judged(found, directory)]
-
-
-def _alembic(argv: t.Sequence[str], options: t.Mapping[str, t.Any], host: Host) -> str:
-    """What Alembic prints; its own set-up cannot be used (`RunbookError`), or the database cannot (`TargetDown`)."""
-    result = host.commands.run(
-        argv, target=Target(options["run_as"]), environment=QUIET, timeout=options["timeout"], check=False,
-        secrets={name: str(value) for name, value in options["environment"].items()},
-    )  # fmt: skip
-    if result.rc == 0:
-        return result.stdout
-    # Alembic's own errors stand on its output.
-    told = "\n".join(line for line in result.stdout.splitlines() if line.startswith("FAILED: "))
-    error = CommandFailed("alembic", result.rc, told or result.stderr, options["timeout"])
-    if any(words in told for words in SET_UP):
-        raise RunbookError(f"{options['directory']}: {error}") from error
-    raise TargetDown(f"{options['directory']}: {error}") from error
-
-
-def revisions(text: str) -> dict[str, Revision]:
-    """Read `alembic history --indicate-current`: a line for each revision; what a program of the user's prints is passed over."""
-    found = {}
-    for line in text.splitlines():
-        match = LINE.match(line)
-        if match is None:
-            continue
-        downs = [] if match["down"] == "<base>" else match["down"].split(", ")
-        needs = match["needs"].split(", ") if match["needs"] else []
-        tags = match["tags"]
-        found[match["name"]] = Revision(
-            (*downs, *needs), "(head)" in tags or "(effective head)" in tags, "(current)" in tags
-        )
-    return found
-
-
-def pending(found: t.Mapping[str, Revision]) -> list[str]:
-    """Revisions that the database has not, the newest first: all but its current ones and what is before those."""
-    applied: set[str] = set()
-    todo = [name for name, revision in found.items() if revision.current]
-    while todo:
-        name = todo.pop()
-        if name in found and name not in applied:
-            applied.add(name)
-            todo.extend(found[name].before)
-    return [name for name in found if name not in applied]
 
 
 def judged(found: t.Mapping[str, Revision], directory: str) -> Observation:
