@@ -86,6 +86,7 @@ class MariadbServer:
             f"--user={self.user}",
             "--batch",
             "--skip-column-names",
+            "--comments",
             f"--database={database}",
         ]
         environment = {**os.environ, "MYSQL_PWD": self.password}

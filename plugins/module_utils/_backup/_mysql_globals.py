@@ -5,7 +5,7 @@
 """What belongs to a whole MariaDB or MySQL server: users, roles and grants, as the server itself puts them into SQL.
 
 The copy is a script with the hashes of passwords in it, so nothing of its text goes into results, manifests or errors.
-Accounts that are there when it is run keep their passwords (`IF NOT EXISTS`) and get the grants.
+Accounts that are there when it is run get the passwords and the grants of the copy, and keep what grants they had.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _STATEMENTS = ("CREATE USER IF NOT EXISTS ", "CREATE ROLE IF NOT EXISTS ", "GRAN
 _NOT_SHOWN = {"1133", "1141", "1396"}
 _ERROR = re.compile(r"^ERROR (\d+)", re.MULTILINE)
 # The server makes these itself. PUBLIC is every account, and always there.
-_OWN = ("mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema")
+_OWN = (_mysql_scratch.ADMIN, "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema")
 _NAME = r"`(?:[^`]|``)*`"
 _OBJECT = re.compile(
     rf"GRANT (?P<what>(?:{_NAME}|[^`])*?) ON (?:(?P<kind>PROCEDURE|FUNCTION|PACKAGE BODY|PACKAGE) )?"
@@ -134,9 +134,10 @@ def _execute(scratch: Source, sql: str, path: str, work: Work) -> None:
     argv = [*mysql.client("mariadb", scratch), *mysql.arguments(scratch), "--batch", "--binary-mode"]
     try:
         work.commands.run(argv, data=sql, timeout=work.seconds())
-    except CommandFailed:
+    except CommandFailed as error:
         # The message may quote a statement, with the hash of a password.
-        raise Mismatch(f"{path}: a statement of the copy cannot be executed") from None
+        numbers = ", ".join(_ERROR.findall(error.stderr)) or "none"
+        raise Mismatch(f"{path}: a statement of the copy cannot be executed: number of the error {numbers}") from None
 
 
 def _stand_ins(lines: t.Sequence[str]) -> list[str]:
@@ -149,14 +150,14 @@ def _stand_ins(lines: t.Sequence[str]) -> list[str]:
             continue
         others[f"CREATE DATABASE IF NOT EXISTS {found['schema']}"] = None
         if found["kind"] == "PROCEDURE":
-            others[f"CREATE PROCEDURE {found['object']}() SELECT 1"] = None
+            others[f"CREATE PROCEDURE IF NOT EXISTS {found['object']}() SELECT 1"] = None
         elif found["kind"] == "FUNCTION":
-            others[f"CREATE FUNCTION {found['object']}() RETURNS int DETERMINISTIC RETURN 1"] = None
+            others[f"CREATE FUNCTION IF NOT EXISTS {found['object']}() RETURNS int DETERMINISTIC RETURN 1"] = None
         elif found["kind"] is None:
             named = [name for part in _COLUMNS.findall(found["what"]) for name in re.findall(_NAME, part)]
             columns.setdefault(found["object"], {}).update(dict.fromkeys(named))
     tables = [
-        f"CREATE TABLE {name} ({', '.join(f'{column} int' for column in (list(named) or ['a']))})"
+        f"CREATE TABLE IF NOT EXISTS {name} ({', '.join(f'{column} int' for column in (list(named) or ['a']))})"
         for name, named in columns.items()
     ]
     return [*others, *tables]

@@ -21,6 +21,13 @@ START_SECONDS = 60.0
 _PAUSE_SECONDS = 0.05
 _OPTIONS = ["--no-defaults", "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M", "--innodb-flush-method=fsync"]
 
+# What is proven may change the password of root.
+ADMIN = "sre_runbooks_proof"
+_ADMIN = (
+    f"CREATE USER {ADMIN}@localhost; GRANT ALL ON *.* TO {ADMIN}@localhost WITH GRANT OPTION; "
+    f"GRANT PROXY ON ''@'%' TO {ADMIN}@localhost WITH GRANT OPTION;"
+)
+
 _Found = t.TypeVar("_Found")
 
 
@@ -43,6 +50,7 @@ def run(action: t.Callable[[Source], _Found], work: Work) -> _Found:
         def talk(process: t.Any) -> None:
             try:
                 _wait(source, process, work)
+                source["user"] = ADMIN
                 results.append(action(source))
             finally:
                 # What it has is worth nothing any more.
@@ -72,7 +80,7 @@ def run(action: t.Callable[[Source], _Found], work: Work) -> _Found:
 
 def _wait(source: Source, process: t.Any, work: Work) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while mysql.query(work.commands, source, "SELECT 1;", START_SECONDS, check=False).rc:
+    while mysql.query(work.commands, source, _ADMIN, START_SECONDS, check=False).rc:
         if process.poll() is not None or time.monotonic() > deadline:
             raise RunbookError("the scratch server does not answer. See that mariadbd starts on this host.")
         time.sleep(_PAUSE_SECONDS)

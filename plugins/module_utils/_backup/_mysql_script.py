@@ -39,8 +39,9 @@ _ROUTINE = re.compile(
     rb"(?:/\*!\d+ )?CREATE(?:\*/)? (?:OR REPLACE )?(?:/\*!\d+ )?(" + _DEFINER + rb")?(?:\*/ )?(?:/\*!\d+ )?"
     rb"(?:AGGREGATE )?(PROCEDURE|FUNCTION|TRIGGER|EVENT|PACKAGE BODY|PACKAGE)\b"
 )  # fmt: skip
+_CREATE = re.compile(_COMMENTS + rb"CREATE\b", re.DOTALL | re.IGNORECASE)
 _EVENT_STATUS = re.compile(
-    rb" " + _NAME + rb" ON SCHEDULE .*? (ON COMPLETION (?:NOT )?PRESERVE (?:ENABLE|DISABLE ON \w+|DISABLE))\b",
+    rb" " + _NAME + rb" ON SCHEDULE\s.*?\s(ON COMPLETION (?:NOT )?PRESERVE (?:ENABLE|DISABLE ON \w+|DISABLE))\b",
     re.DOTALL,
 )
 # A trigger is dumped as it was typed in, with the database's name if that was given.
@@ -65,6 +66,7 @@ class Script:
         self._target = None if database is None else quoted(database).encode()
         self._buffer = b""
         self._at = 0
+        self._scanned = 0
         self._in_body = False
         self._data: _Rows | None = None
         self._table = ""
@@ -123,12 +125,18 @@ class Script:
         return False
 
     def _end_of_statement(self, start: int) -> int:
-        while start < len(self._buffer):
-            part = _PART.match(self._buffer, start)
+        """Where the statement ends that begins at `start`; 0 when that is still to come. Nothing is looked at twice."""
+        at = start + self._scanned
+        while at < len(self._buffer):
+            part = _PART.match(self._buffer, at)
             if part is None:
                 # What stands here is the semicolon, or a quotation mark that is closed in a later piece.
-                return start + 1 if self._buffer[start : start + 1] == b";" else 0
-            start = part.end()
+                if self._buffer[at : at + 1] == b";":
+                    self._scanned = 0
+                    return at + 1
+                break
+            at = part.end()
+        self._scanned = at - start
         return 0
 
     def _line(self, line: bytes, out: list[bytes]) -> None:
@@ -171,6 +179,9 @@ class Script:
         """A statement between other delimiters: the body of a routine, trigger or event, and what belongs to it."""
         found = _ROUTINE.match(text)
         if found is None:
+            if _CREATE.match(text):
+                # Perhaps an event, which would fire.
+                raise Mismatch(f"a statement cannot be read: {text[:100].decode(errors='replace')} …")
             return text
         kind = found[2]
         self._count(kind.decode().lower().replace("package body", "package_bodie").replace(" ", "_") + "s")

@@ -187,7 +187,7 @@ def _argv(source: Source, found: _mysql_survey.Survey) -> list[str]:
     """The dump program. What an option file could spoil is said again; `loose` options are passed over by programs without them."""
     return [
         *mysql.client("mariadb-dump", source), *mysql.arguments(source), "--default-character-set=utf8mb4",
-        "--opt", "--single-transaction", "--skip-lock-tables", "--quick", "--hex-blob", "--no-tablespaces", "--comments",
+        "--opt", "--single-transaction", "--skip-lock-tables", "--quick", "--hex-blob", "--no-tablespaces", "--quote-names", "--comments",
         "--routines", "--triggers", "--events" if found.events else "--skip-events", "--skip-force", "--skip-no-data",
         "--skip-no-create-info", "--skip-insert-ignore", "--max-allowed-packet=1G", "--loose-column-statistics=0",
         "--loose-set-gtid-purged=OFF", *(["--loose-dump-history"] if found.history else []),
