@@ -99,8 +99,12 @@ def _own(server: Server) -> list[Connection]:
     if server.inside:
         if not place.container:
             return []
-        user = {"postgresql": server.environment.get("POSTGRES_USER", "postgres"), "mysql": "root"}.get(server.engine)
-        return [{"container": place.container, "user": user}]
+        inside: Connection = {"container": place.container}
+        if server.engine != "postgresql":
+            return [inside]
+        # As official images have it, then as packages do.
+        user = server.environment.get("POSTGRES_USER", "postgres")
+        return [{**inside, "user": user}, {**inside, "run_as": "postgres"}]
     as_owner = {"run_as": server.owner} if server.owner and os.geteuid() == 0 and server.engine == "postgresql" else {}
     found: list[Connection] = []
     for path in sorted(place.sockets):

@@ -22,7 +22,7 @@ class Finding(t.NamedTuple):
     @property
     def text(self) -> str:
         """Problem and remedy in one line."""
-        return f"{self.summary}. {self.remedy}" if self.remedy else self.summary
+        return f"{self.summary.rstrip('.')}. {self.remedy}" if self.remedy else self.summary
 
 
 class Looked(t.NamedTuple):

@@ -82,7 +82,7 @@ def look(inventory: Inventory, host: Host) -> Looked:
     for fingerprint, places in by_fingerprint.items():
         if fingerprint not in watched and not {each.where for each in places} & ports:
             findings.append(_uncovered(places, host))
-    return Looked(findings, f"{len(by_fingerprint)} certificates, each with a check of its expiry")
+    return Looked(findings, f"{len(by_fingerprint)} certificates, none without a check of its expiry")
 
 
 def files() -> list[str]:

@@ -69,7 +69,7 @@ def look(inventory: Inventory, host: Host) -> Looked:
         [inventory.state_dir, *{job.settings.directory for job in inventory.jobs}, inventory.directory],
         _sqlite_files.Limits(**inventory.limits),
     )  # fmt: skip
-    return Looked(uncovered(seen, inventory.sources), f"{len(seen.databases)} databases, each with a backup source")
+    return Looked(uncovered(seen, inventory.sources), f"{len(seen.databases)} databases, none without a backup source")
 
 
 def found(

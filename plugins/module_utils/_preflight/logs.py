@@ -67,7 +67,7 @@ def look(inventory: Inventory, host: Host) -> Looked:
         findings.append(
             Finding("log:folders", "unknown", "logs_unknown", problem, "Run with become, or raise preflight_limits")
         )
-    return Looked(findings, f"{len(large)} logs above {show_size(inventory.log_size)}, each cleaned up or rotated")
+    return Looked(findings, f"{len(large)} logs above {show_size(inventory.log_size)}, none that nobody cleans up")
 
 
 def _named(inventory: Inventory) -> list[str]:
