@@ -35,6 +35,10 @@ options:
   sources:
     description:
       - What to back up. Each has a C(name), which is unique and names its folder, an C(engine), and the engine's options, see the notes.
+      - A source may have an O(interval), O(verify), O(retention), O(compression), O(encryption), O(limits), O(minimum_size), O(shrink_limit)
+        and O(restic) of its own, which takes the place of that of all, whole. An empty O(encryption) or O(restic) means none.
+      - C(secret) with the value V(true) says that copies of the source are worth protecting, as those of C(.env) files are. Without
+        recipients in O(encryption) the task is then refused before anything was changed.
     type: list
     elements: dict
     required: true
@@ -65,6 +69,7 @@ options:
       - When not given, 30 daily copies are kept. A policy that keeps nothing is refused.
       - Nothing is deleted unless a newer copy proven at the level of O(verify) stays, nor after a failure of this source, nor when the size
         of the new copy is odd. Copies with a time stamp in the future count for nothing and are not deleted.
+      - A copy with a file C(<copy>.pin) beside it is pinned, which means that it is never deleted. What stands in that file is for people.
     type: dict
     suboptions:
       keep_last:
@@ -103,6 +108,24 @@ options:
       level:
         description: Its level, 1 to 19 for zstd (3 when not given), 1 to 9 for gzip (6 when not given).
         type: int
+  encryption:
+    description:
+      - Copies are encrypted by C(age) after they were compressed; their names end in C(.age).
+      - The host needs no secret key. So that the very bytes that stay are decrypted, restored and compared all the same, each run makes a
+        key of its own, which is in memory alone and gone when the run has ended, and encrypts to it as well.
+      - Scratch files of dump and proof lie in O(directory) for as long as those take, readable for the module's user alone.
+    type: dict
+    suboptions:
+      recipients:
+        description:
+          - Public keys of those who can read the copies, by C(age-keygen) (V(age1...)) or SSH (V(ssh-ed25519 ...), V(ssh-rsa ...)). They are tried
+            before anything is done.
+          - Keys of age's plugins and post-quantum keys are refused, for they cannot be mixed with the key of the run.
+        type: list
+        elements: str
+      identity:
+        description: Path of a file on the host with the secret key of a recipient, by which copies are proven instead of by a key of the run.
+        type: path
   limits:
     description: What one source may cost.
     type: dict
@@ -111,7 +134,7 @@ options:
         description: A source larger than this is not backed up, as in V(50GiB).
         type: str
       seconds:
-        description: Backup and proof of one source are given up after this long, as in V(2h).
+        description: Backup and proof of one source, and bringing it to O(restic), are given up after this long, as in V(2h).
         type: str
   minimum_size:
     description: A copy smaller than this is a V(warning), and nothing is deleted, as in V(10kB).
@@ -122,8 +145,55 @@ options:
       - V(100) turns this off.
     type: float
     default: 50
+  restic:
+    description:
+      - A repository of C(restic) that the newest proven copy is brought to, with its manifest, as a snapshot with the tags C(sre-runbooks), the
+        source's name and the level it was proven at. What does not get there is V(critical), though the copy here is good; the next
+        run tries again.
+      - The repository keeps what O(retention) keeps, decided over the snapshots that are in it, so that a folder of copies that got lost takes
+        nothing with it. Snapshots with the tag C(pinned), and those of pinned copies, stay.
+    type: dict
+    suboptions:
+      repository:
+        description:
+          - Where it is, as restic takes it, for example V(/mnt/nas/restic), V(sftp:backup@host:/srv/restic), V(s3:https://host/bucket).
+        type: str
+      password:
+        description: Its password. Give this or O(restic.password_file).
+        type: str
+      password_file:
+        description: Path of a file on the host with its password.
+        type: path
+      environment:
+        description: What the storage needs besides, as V(AWS_ACCESS_KEY_ID) and V(AWS_SECRET_ACCESS_KEY). Values of eight characters or more are never shown.
+        type: dict
+      options:
+        description: Extended options of restic by name, for example C(sftp.command). They are visible in the list of processes.
+        type: dict
+      init:
+        description: Create the repository when there is none.
+        type: bool
+        default: false
+      check:
+        description: Run C(restic check) at the end, once for each repository that got a copy. Its outcome has the subject C(restic) and the repository.
+        type: bool
+        default: true
+      read_data_subset:
+        description: How much of the data the check reads and compares, as in V(5%), V(1/7) or V(500M); none when not given.
+        type: str
+  nice:
+    description: The niceness of the module and of the programs that it starts on the host, 0 to 19. Others come first; an idle host is as fast as ever.
+    type: int
+    default: 10
+  ionice:
+    description: V(best-effort) takes its level at the disk from O(nice); V(idle) reads and writes only when nobody else does.
+    type: str
+    choices: [best-effort, idle]
+    default: best-effort
 requirements:
   - zstd or gzip, as O(compression) says
+  - age 1.0 or newer for O(encryption)
+  - restic 0.14 or newer for O(restic)
   - psql, pg_dump and pg_restore for the engine postgresql, of the server's major version or newer
 notes:
   - B(sqlite) copies the database C(path) through SQLite's online backup interface, in one read transaction in WAL mode; the source is
@@ -148,6 +218,12 @@ EXAMPLES = r"""
         engine: files
         paths: [/etc/feature11, /opt/feature11/.env]
         exclude: ["*.pyc"]
+        secret: true
+        retention:
+          keep_last: 100
+    encryption:
+      recipients:
+        - age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
     interval: 20h
     retention:
       keep_daily: 30
@@ -164,6 +240,19 @@ EXAMPLES = r"""
         user: backup
         password: "{{ mcp_backup_password }}"
     verify: archive
+
+- name: Keep a second copy of it in a bucket
+  sre.runbooks.backup:
+    sources:
+      - {name: mcp, engine: postgresql, run_as: postgres}
+    restic:
+      repository: s3:https://storage.example.com/backups
+      password: "{{ restic_password }}"
+      environment:
+        AWS_ACCESS_KEY_ID: "{{ bucket_key_id }}"
+        AWS_SECRET_ACCESS_KEY: "{{ bucket_secret_key }}"
+      init: true
+      read_data_subset: 5%
 """
 
 RETURN = r"""
@@ -173,7 +262,7 @@ status:
   type: str
   sample: ok
 outcomes:
-  description: One for each source.
+  description: One for each source, and one for each restic repository that was checked.
   returned: success
   type: list
   elements: dict
@@ -189,7 +278,7 @@ outcomes:
     status:
       description:
         - V(ok), V(warning) (odd size, files that changed while they were read, another run is at it), or V(critical) (no copy could be
-          made, or it could not be proven).
+          made, or it could not be proven, or it is not in the restic repository).
       type: str
       sample: ok
     summary:
@@ -198,11 +287,14 @@ outcomes:
       sample: "141.2 MiB in 5.4 s, restored and compared: 61 tables, 6 000 000 rows"
     metrics:
       description:
-        - C(duration_seconds) and C(verify_seconds) of a new copy; C(size_bytes) and C(age_seconds) of the newest good copy; C(copies).
+        - C(duration_seconds) and C(verify_seconds) of a new copy; C(size_bytes) and C(age_seconds) of the newest good copy; C(copies);
+          C(restic_seconds) that bringing it to the repository took.
       type: dict
       sample: {duration_seconds: 5.4, verify_seconds: 9.1, size_bytes: 148060123, copies: 30, age_seconds: 14.6}
     details:
-      description: The C(path) and C(level) of the copy, the C(proof), C(versions), and which copies are C(kept) and C(deleted), with the reason.
+      description:
+        - The C(path) and C(level) of the copy, the C(proof), C(versions), and which copies are C(kept) and C(deleted), with the reason;
+          C(restic) with the C(repository), the C(snapshot) and what was C(forgotten) there.
       type: dict
       sample: {path: /var/backups/sre-runbooks/ghosteam_v5/ghosteam_v5_20261120T090000Z.dump.zst, level: restored}
 """

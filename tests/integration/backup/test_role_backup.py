@@ -112,3 +112,27 @@ def test_passwords_are_not_shown_however_much_is_asked_for(play, tmp_path):
     assert result["status"] == "critical"
     assert "the-secret" not in output
     assert copies(tmp_path / "backups", "app") == []
+
+
+def test_secrets_are_encrypted_and_brought_elsewhere_as_the_inventory_says(play, tmp_path, store):
+    """One call of the role, with everything that has a place in an inventory (D3)."""
+    (tmp_path / ".env").write_text("TOKEN=1")
+    secret = tmp_path / "key"
+    subprocess.run(["age-keygen", "-o", str(secret)], check=True, capture_output=True)
+    recipient = subprocess.check_output(["age-keygen", "-y", str(secret)], text=True).strip()
+    output, result = play(
+        "-vvv",
+        runbooks_files_x=[
+            {"name": "settings", "paths": [str(tmp_path / ".env")], "secret": True},
+            {"name": "open", "paths": [str(tmp_path / ".env")], "encryption": {}, "restic": {}, "interval": "0s"},
+        ],
+        runbooks_encryption={"recipients": [recipient]},
+        runbooks_restic={"repository": str(tmp_path / "repository"), "password": "the-secret-password", "init": True},
+    )
+    assert [each["status"] for each in result["outcomes"]] == ["ok", "ok", "ok"], result
+    assert [copies(store, name)[0][0].name[-4:] for name in ("settings", "open")] == [".age", ".zst"]
+    assert result["outcomes"][-1]["subject"] == f"restic:{tmp_path / 'repository'}"
+    assert "the-secret-password" not in output
+    assert "AGE-SECRET-KEY" not in output
+    result = play(runbooks_files_x=[{"name": "settings", "paths": [str(tmp_path / ".env")], "secret": True}])[1]
+    assert "sources.settings.secret: True asks for an encrypted copy" in result["msg"]

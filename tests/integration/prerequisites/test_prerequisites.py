@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent
 POSTGRESQL_CHECK = {"name": "db", "type": "postgresql", "connection": {"database": "{{ system }}"}}
+FILES = {"name": "f", "engine": "files", "paths": ["/etc"]}
 COMPRESS = {"name": "c", "paths": ["/var/log/app"], "patterns": ["*"], "older_than": "7d", "action": "compress"}
 
 
@@ -55,6 +56,11 @@ def packages(tmp_path, variables):
         ({"runbooks_databases_a": [{"name": "d", "engine": "postgresql"}]}, ["postgresql-client", "zstd"]),
         ({"runbooks_databases_a": [{"name": "d", "engine": "postgresql", "container": "db"}]}, ["zstd"]),
         ({"runbooks_files_a": [{"name": "f", "engine": "files", "encryption": {"recipients": ["age1"]}}]}, ["age", "zstd"]),
+        ({"runbooks_files_a": [FILES], "runbooks_encryption": {"recipients": ["age1"]}}, ["age", "zstd"]),
+        ({"runbooks_files_a": [FILES], "backup_encryption": {}, "runbooks_encryption": {"recipients": ["age1"]}}, ["zstd"]),
+        ({"runbooks_encryption": {"recipients": ["age1"]}, "runbooks_restic": {"repository": "/r"}}, []),
+        ({"runbooks_files_a": [FILES], "runbooks_restic": {"repository": "/r"}}, ["restic", "zstd"]),
+        ({"runbooks_databases_a": [{**FILES, "restic": {"repository": "/r"}}, FILES]}, ["restic", "zstd"]),
         ({"runbooks_logs_a": [COMPRESS]}, ["zstd"]),
         ({"runbooks_logs_a": [{**COMPRESS, "action": "delete"}]}, []),
         ({"prerequisites_packages_extra": ["tar", "zstd"]}, ["tar", "zstd"]),
