@@ -166,7 +166,7 @@ outcomes:
       sample: {recovery_time_seconds: 5.4, recovery_point_seconds: 11520.0, copies: 30, failed_copies: 0, verified_copies: 2}
     details:
       description:
-        - The C(proofs) of this run, copies that C(failed) and C(missing) data files with their problems, those C(postponed) with the reason,
+        - Copies that C(failed) with their problems, data files that are C(missing), the first that are C(postponed) with the reason,
           and C(recovery) as the report shows it.
       type: dict
       sample: {recovery: {level: restored, created: "2026-11-20T09:00:00Z", proven: "2026-11-20T09:00:06Z"}}

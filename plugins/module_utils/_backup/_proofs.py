@@ -21,6 +21,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._backup import (
     _choice,
     _packing,
     _proofs_outcome,
+    _recovery,
     _registry,
     _shape,
     _verify,
@@ -73,6 +74,9 @@ class _Verification:
         if not self.cases:
             text = f"{self.settings.directory} holds no backup"
             return [outcome(f"backups:{self.settings.directory}", STAGE, "critical", text)]
+        if not self.dry:
+            for case in self.cases:
+                self._sweep(case)
         of = {candidate.copy.path: case for case in self.cases for candidate in case.candidates}
         ordered = _choice.due(
             [candidate for case in self.cases for candidate in case.candidates], self.settings.interval, self.now
@@ -116,9 +120,7 @@ class _Verification:
         return Case(name, found, documents, candidates)
 
     def _look_again(self, case: Case) -> None:
-        """Sweep what killed runs left, where that has not been done, and read what the manifests say now."""
-        if case.found.partials and case.busy is None:
-            self._locked(case, None, lambda: self._sweep(case))
+        """Read what the manifests say now."""
         case.found = _catalog.folder(self.settings.directory, case.name)
         case.documents = _documents(case.found)
 
@@ -139,7 +141,6 @@ class _Verification:
         started = time.monotonic()
 
         def work() -> None:
-            self._sweep(case)
             document = _document(copy)
             if document is not None:
                 record = self._record(case, copy, document, level)
@@ -186,8 +187,6 @@ class _Verification:
     def _item(self, name: str, document: t.Mapping[str, t.Any]) -> entries.Item:
         """The source as the manifest has it, reached as the user says now; Mismatch for a manifest that names none."""
         engine = document["engine"]
-        if engine not in _registry.NAMES:
-            raise Mismatch(f"its manifest names the engine {engine!r}, which there is none of")
         given = self.settings.given.get(name)
         if given is not None and given.engine_name != engine:
             given = None
@@ -208,11 +207,14 @@ class _Verification:
         return item
 
     def _sweep(self, case: Case) -> None:
-        """Remove what killed runs left in the folder; the caller holds the lock."""
-        if case.found.partials:
+        """Remove what killed runs left in the folder, before anything needs the room."""
+
+        def work() -> None:
             found = _catalog.folder(self.settings.directory, case.name)
             case.swept += _apply.sweep(found._replace(leftovers=[]), self.settings.level)
-            case.found.partials.clear()
+
+        if case.found.partials:
+            self._locked(case, None, work)
 
     def _remember(self, copy: _catalog.Copy, seconds: float | None) -> None:
         """Keep how long an attempt was that had to be given up, so that the next run knows that it takes longer."""
@@ -225,9 +227,13 @@ class _Verification:
 
 
 def _documents(found: _catalog.Folder) -> list[tuple[_catalog.Copy, dict[str, t.Any]]]:
-    """The copies with their manifests, those left out whose manifest is none."""
-    pairs = [(copy, _document(copy)) for copy in found.copies]
-    return [(copy, document) for copy, document in pairs if document is not None]
+    """The copies with what matters of their manifests, those left out whose manifest is none."""
+    pairs = []
+    for copy in found.copies:
+        document = _document(copy)
+        if document is not None:
+            pairs.append((copy, _recovery.essence(document)))
+    return pairs
 
 
 def _document(copy: _catalog.Copy) -> dict[str, t.Any] | None:

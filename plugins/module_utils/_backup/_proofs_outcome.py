@@ -19,8 +19,9 @@ if t.TYPE_CHECKING:
     from ansible_collections.sre.runbooks.plugins.module_utils._backup._proofs_settings import Settings
 
 STAGE = "verify"
-# Files that a summary names; the details have all.
+# Files that a summary names, and that wait for the next run and stand in the details.
 _SHOWN = 3
+_LISTED = 10
 Document = dict[str, t.Any]
 Finding = tuple[str, str]
 
@@ -76,10 +77,9 @@ def build(case: Case, settings: Settings, dry: bool) -> dict[str, t.Any]:
         text += [_done(case, settings, dry), *_rest(case), *([] if passed else _outlook(recovery))]
     left = [os.path.basename(path) for path in case.found.leftovers]
     details = {
-        "proofs": [{**proof.shown(case.name), "path": os.path.basename(proof.copy.path)} for proof in case.proofs],
         "missing": [os.path.basename(path) for path in case.found.missing],
         "failed": {os.path.basename(copy.path): copy.problem for copy in case.found.copies if copy.failed},
-        "postponed": {os.path.basename(each.candidate.copy.path): each.reason for each in case.postponed},
+        "postponed": {os.path.basename(each.candidate.copy.path): each.reason for each in case.postponed[:_LISTED]},
         "problems": case.problems,
         "without_manifest": left,
         "swept": case.swept,

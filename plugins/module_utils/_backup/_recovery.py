@@ -70,6 +70,11 @@ def targets(options: t.Mapping[str, t.Any] | None) -> Targets:
     return Targets(_target(options, "targets"), found)
 
 
+def essence(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What verification and recovery need to know of a manifest: its figures may name a hundred thousand tables."""
+    return {key: document[key] for key in ("size_bytes", "source_bytes", "verifications") if key in document}
+
+
 def measure(found: t.Sequence[tuple[_catalog.Copy, t.Mapping[str, t.Any]]], level: str, now: float) -> Recovery:
     """Look at the copies with their manifests; those of the future and those that failed count for nothing."""
     good = sorted(
@@ -137,7 +142,7 @@ def details(recovery: Recovery, target: Target) -> dict[str, t.Any]:
 def annotate(outcome: dict[str, t.Any], directory: str, name: str, level: str, now: float) -> None:
     """Add to the outcome of a backup what the copies that lie there now promise."""
     copies = _catalog.folder(directory, name).copies
-    recovery = measure([(copy, _catalog.manifest(copy)) for copy in copies if not copy.failed], level, now)
+    recovery = measure([(copy, essence(_catalog.manifest(copy))) for copy in copies if not copy.failed], level, now)
     outcome["metrics"].update(metrics(recovery))
     outcome["details"].update(details(recovery, Target()))
 

@@ -23,14 +23,13 @@ from .conftest import CHECKOUT, copies, database, tree
 @pytest.fixture
 def play(tmp_path, store):
     """Run the playbook with variables of its only host; return exit status, output and the report."""
-    url = f"sqlite:///{tmp_path}/history.db"
 
     def go(*arguments, **variables):
         host = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
             "runbooks_system": "F11",
-            "runbooks_history_url": url,
+            "runbooks_history_url": f"sqlite:///{tmp_path}/history.db",
             "runbooks_report_directory": str(tmp_path / "reports"),
             "runbooks_state_dir": str(tmp_path / "state"),
             "backup_directory": str(store),
@@ -44,7 +43,6 @@ def play(tmp_path, store):
         report = json.loads(latest.read_text()) if latest.exists() else None
         return done.returncode, done.stdout + done.stderr, report
 
-    go.history = lambda: History(url)
     return go
 
 
@@ -72,7 +70,8 @@ def test_copies_are_verified_recorded_and_reported_with_their_recovery(run, play
     assert all(0 < row["time_seconds"] < 60 and row["target_time_seconds"] == 3600 for row in system["recovery"])
     assert "warning   sqlite:b (here): newest good copy" in output
     # The figures are in the history, for trends.
-    (host,) = play.history().load(play.history().find()).hosts
+    history = History(f"sqlite:///{tmp_path}/history.db")
+    (host,) = history.load(history.find()).hosts
     assert [(each["stage"], each["metrics"]["verified_copies"]) for each in host.outcomes] == [("verify", 1)] * 2
     page = (tmp_path / "reports" / "backup-verify_latest.html").read_text()
     assert "Expected recovery time" in page
