@@ -223,9 +223,7 @@ def test_a_database_in_use_is_refused_and_by_whom(backup, one, source, main, ses
     client, number = session
     outcome = one("main")
     assert outcome["status"] == "critical"
-    assert (
-        f"is in use by the-service (user postgres, from the socket, process {number})" in outcome["summary"]
-    )
+    assert f"is in use by the-service (user postgres, from the socket, process {number})" in outcome["summary"]
     assert "set disconnect" in outcome["summary"]
     assert tasks(postgresql_server, main) == 0
     planned = one("main", check_mode=True)
