@@ -76,8 +76,14 @@ def fill(source: Source, database: str, path: str, work: Work, *, keep: bool = F
     try:
         work.commands.converse([argv], talk, **place(source), timeout=work.seconds())
     except CommandFailed as error:
-        code = re.search(r"ERROR (\d+)", error.stderr)
-        if error.rc in (124, 137) or code is None or int(code[1]) in _CIRCUMSTANCES or "No space left" in error.stderr:
+        # What the client itself refuses has no number.
+        code = re.search(r"^ERROR (?:(\d+) |at line)", error.stderr, re.MULTILINE)
+        if (
+            error.rc in (124, 137)
+            or code is None
+            or int(code[1] or 0) in _CIRCUMSTANCES
+            or "No space left" in error.stderr
+        ):
             raise
         raise Mismatch(f"{path}: cannot be restored: {error}") from error
 

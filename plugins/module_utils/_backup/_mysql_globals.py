@@ -122,7 +122,7 @@ def restore(source: Source, path: str, figures: t.Mapping[str, t.Any], work: Wor
         _execute(scratch, "".join(f"{line};\n" for line in [*_stand_ins(lines), *lines]), path, work)
         return _lines(scratch, found, work)[0]
 
-    missing = {*lines} - {*_mysql_scratch.run(proof, work)}
+    missing = {_ordered(line) for line in lines} - {_ordered(line) for line in _mysql_scratch.run(proof, work)}
     if missing:
         raise Mismatch(
             f"{path}: {len(missing)} statements of the copy are not what a server says that has executed them"
@@ -237,6 +237,11 @@ def _content(path: str, work: Work) -> list[str]:
 def _figures(lines: t.Sequence[str]) -> dict[str, t.Any]:
     kinds = {"users": "CREATE USER ", "roles": "CREATE ROLE ", "grants": "GRANT "}
     return {kind: sum(line.startswith(start) for line in lines) for kind, start in kinds.items()}
+
+
+def _ordered(line: str) -> str:
+    """`line` with the columns in brackets in order: the server names them in any."""
+    return _COLUMNS.sub(lambda found: ", ".join(sorted(re.findall(_NAME, found[1]))) or found[0], line)
 
 
 def _literal(text: str) -> str:
