@@ -48,8 +48,13 @@ SELECT json_build_array('objects', '', 'large_objects', count(*)) FROM pg_largeo
 
 LOCALE = "SELECT to_jsonb(d) FROM pg_database d WHERE datname = current_database();"
 
-# One name a line. A pattern of LIKE, with its underscores escaped.
-SCRATCH = r"SELECT datname FROM pg_database WHERE datname LIKE '{prefix}%';"
+# How many sessions of killed runs are just creating a scratch database, which are told to end; then one name a line. A
+# pattern of LIKE, with its underscores escaped.
+SCRATCH = r"""
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+  WHERE query LIKE 'CREATE DATABASE "{prefix}%' AND state = 'active' AND usename = current_user;
+SELECT datname FROM pg_database WHERE datname LIKE '{prefix}%';
+"""
 
 # In this form it works before PostgreSQL 13 too, where DROP DATABASE knows no FORCE.
 DROP = """

@@ -55,6 +55,8 @@ OPTIONS: dict[str, t.Any] = {
 EXTENSION = ".dump"
 # A lock that a migration holds ends the dump with a message instead of keeping it waiting for ever.
 LOCK_SECONDS = 60
+# The client of a killed run goes on: what it creates would come after the sweep.
+CREATE_SECONDS = 10.0
 SCRATCH_PREFIX = "sre_runbooks_verify_"
 # Between the moment of the snapshot and that of pg_dump's locks a table can be dropped or rewritten: then begin anew.
 ATTEMPTS = 3
@@ -99,10 +101,12 @@ def sweep(source: Source, work: Work) -> list[str]:
     """Drop the scratch databases of killed runs. The token in their names is this folder's, whose lock is ours."""
     if source["globals"]:
         return _postgresql_globals.sweep(work)
-    text = query(
-        source, _postgresql_sql.SCRATCH.format(prefix=f"{SCRATCH_PREFIX}{work.token}_".replace("_", r"\_")), work
-    )
-    names = text.splitlines()
+    sql = _postgresql_sql.SCRATCH.format(prefix=f"{SCRATCH_PREFIX}{work.token}_".replace("_", r"\_"))
+    deadline = time.monotonic() + CREATE_SECONDS
+    creating, *names = query(source, sql, work).splitlines()
+    while creating != "0" and time.monotonic() < deadline:
+        time.sleep(0.05)
+        creating, *names = query(source, sql, work).splitlines()
     for name in names:
         _drop(source, name, work)
     return [f"database {name}" for name in names]

@@ -42,7 +42,9 @@ class CommandFailed(RunbookError):
         else:
             reason = f"ended with status {rc}"
         lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-        super().__init__(f"{program} {reason}" + (f": {' / '.join(lines[-3:])}" if lines else ""))
+        # The first lines say what happened, the last one what it was about.
+        told = lines if len(lines) <= 3 else [*lines[:2], lines[-1]]
+        super().__init__(f"{program} {reason}" + (f": {' / '.join(told)}" if told else ""))
         self.rc = rc
         self.stderr = stderr
 

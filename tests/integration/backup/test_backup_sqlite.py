@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sqlite3
 import stat
 import time
@@ -159,31 +158,6 @@ def test_a_truncated_copy_counts_as_failed(one, tmp_path, store, info):
     assert info()["copies"][0]["failed"] is True
     assert info()["status"] == "critical"
     assert one(source(path), interval="1d")["summary"].find("restored and compared") > 0
-
-
-def test_killed_at_many_moments_the_next_run_converges(one, started, tmp_path, store):
-    """Each run is killed a little later than the one before, so that every step of it is hit."""
-    path = database(tmp_path / "app.db", rows=20000)
-    assert one(source(path))["status"] == "ok"
-    ((good, _manifest),) = copies(store, "app")
-    content = good.read_bytes()
-    ended = []
-    for number in range(20):
-        process = started(source(path), retention={"keep_last": 100})
-        if number == 0:
-            wait_for(lambda pid=str(process.pid): (store / ".locks/app.lock").read_text() == pid)
-        else:
-            time.sleep(0.15 + number * 0.03)
-        os.kill(process.pid, signal.SIGKILL)
-        ended.append(process.wait())
-        for copy, manifest in copies(store, "app"):
-            assert copy.stat().st_size == manifest["size_bytes"]
-        assert good.read_bytes() == content
-    assert -signal.SIGKILL in ended
-    outcome = one(source(path), retention={"keep_last": 100})
-    assert outcome["status"] == "ok"
-    assert not list((store / "app").glob(".*"))
-    assert good.read_bytes() == content
 
 
 def test_a_second_run_while_one_is_running_says_busy(one, started, tmp_path, store):
