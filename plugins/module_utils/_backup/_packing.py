@@ -13,7 +13,7 @@ import threading
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands, forsake
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed, InputError, RunbookError
 
 # Names of the algorithms, the extension of their files, and the lowest and highest level that their program takes.
 ALGORITHMS: dict[str, tuple[str, int, int]] = {"zstd": (".zst", 1, 19), "gzip": (".gz", 1, 9), "none": ("", 0, 0)}
@@ -21,6 +21,10 @@ ALGORITHMS: dict[str, tuple[str, int, int]] = {"zstd": (".zst", 1, 19), "gzip": 
 ENCRYPTED = ".age"
 _PIECE = 1 << 18
 DEFAULT_LEVEL = {"zstd": 3, "gzip": 6, "none": 0}
+
+
+class Unreadable(RunbookError):
+    """The programs that unpack a copy cannot make sense of its bytes."""
 
 
 class Packing(t.NamedTuple):
@@ -82,9 +86,15 @@ def unpack(path: str, identity: str | None = None) -> list[list[str]]:
 
 
 def unpack_to(commands: Commands, stages: t.Sequence[t.Sequence[str]], destination: str, timeout: float | None) -> None:
-    """Write what the pipeline `stages` gives to the new file `destination`."""
+    """Write what the pipeline `stages` gives to the new file `destination`; `Unreadable` when a program finds the copy broken."""
     os.close(os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-    _write(commands, stages, destination, None, None, timeout=timeout)
+    try:
+        _write(commands, stages, destination, None, None, timeout=timeout)
+    except CommandFailed as error:
+        # A program that ran out of time says nothing of the copy.
+        if error.rc in (124, 137):
+            raise
+        raise Unreadable(f"the copy cannot be unpacked: {error}") from error
 
 
 def store(

@@ -160,7 +160,7 @@ class _Verification:
         except Busy as error:
             case.busy = str(error)
         except (RunbookError, OSError) as error:
-            text = str(error)
+            text = _reason(error)
             if copy is not None and self.deadline is not None and time.monotonic() >= self.deadline:
                 seconds = time.monotonic() - started
                 self._remember(copy, seconds)
@@ -224,6 +224,12 @@ class _Verification:
         if known != self.interrupted:
             self.interrupted = {path: value for path, value in known.items() if os.path.exists(path)}
             state.save(self.settings.state_dir, STATE, self.interrupted)
+
+
+def _reason(error: RunbookError | OSError) -> str:
+    if isinstance(error, RunbookError):
+        return str(error)
+    return f"{error.filename or 'the backup folder'}: {error.strerror or error}. Make room, or give access."
 
 
 def _documents(found: _catalog.Folder) -> list[tuple[_catalog.Copy, dict[str, t.Any]]]:

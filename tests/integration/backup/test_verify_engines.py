@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import multiprocessing
 import os
@@ -18,6 +19,7 @@ import time
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _registry
 from ansible_collections.sre.runbooks.plugins.module_utils._core import lock
 from ansible_collections.sre.runbooks.plugins.modules import backup_verify
 
@@ -43,6 +45,22 @@ def source_of(request, tmp_path):
     def go(engine):
         if engine == "postgresql":
             return {"name": "x", **request.getfixturevalue("postgresql")}
+        if engine == "mysql":
+            server, name = request.getfixturevalue("mariadb_server"), request.getfixturevalue("mariadb_database")
+            server.sql("CREATE TABLE numbers (n int); INSERT INTO numbers SELECT seq FROM seq_1_to_5000", name)
+            place = {"host": server.host, "port": server.port, "user": server.user, "password": server.password}
+            return {"name": "x", "engine": "mysql", "database": name, **place}
+        if engine == "redis":
+            server = request.getfixturevalue("redis_server")
+            for number in range(50):
+                server.command("SET", f"verify:{number}", "x" * 100)
+            return {
+                "name": "x",
+                "engine": "redis",
+                "host": server.host,
+                "port": server.port,
+                "password": server.password,
+            }
         path = database(tmp_path / "app.db")
         return {
             "name": "x",
@@ -53,8 +71,8 @@ def source_of(request, tmp_path):
     return go
 
 
-@pytest.mark.parametrize("engine", ["files", "postgresql", "sqlite"])
-def test_copies_of_every_engine_are_proven_anew_and_a_flipped_bit_is_found(one, verify, store, source_of, engine):
+@pytest.mark.parametrize("engine", _registry.NAMES)
+def test_copies_of_every_engine_are_proven_anew_and_damage_is_found(one, verify, store, source_of, engine):
     source = source_of(engine)
     assert one(source)["status"] == "ok"
     for level in ("restored", "archive"):
@@ -62,12 +80,31 @@ def test_copies_of_every_engine_are_proven_anew_and_a_flipped_bit_is_found(one, 
         assert result["status"] == "ok", result
         assert (result["proofs"][0]["ok"], result["changed"]) == (True, True)
         assert result["outcomes"][0]["metrics"]["recovery_time_seconds"] > 0
-    path = copies(store, "x")[0][0]
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    path, document = copies(store, "x")[0]
+    manifest = path.with_name(path.name + ".manifest.json")
+    good = path.read_bytes()
+    # One bit.
+    path.write_bytes(bytes([*good[: len(good) // 2], good[len(good) // 2] ^ 1, *good[len(good) // 2 + 1 :]]))
     result = verify(sources=[source])
     assert (result["status"], result["proofs"][0]["ok"]) == ("critical", False)
+    # Cut, and the manifest made to fit.
+    path.write_bytes(good[: len(good) // 2])
+    fitting = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "size_bytes": path.stat().st_size}
+    for level in ("archive", "restored"):
+        manifest.write_text(json.dumps({**document, **fitting}))
+        result = verify(sources=[source], level=level)
+        assert result["status"] == "critical", result["outcomes"]
+        assert result["proofs"][0]["ok"] is False
+    # Figures that no dump has written: no traceback.
+    path.write_bytes(good)
+    for key in document["figures"]:
+        figures = {name: value for name, value in document["figures"].items() if name != key}
+        for hostile in (figures, {**figures, key: "x"}):
+            manifest.write_text(json.dumps({**document, "figures": hostile}))
+            assert "outcomes" in verify(sources=[source]), key
+    manifest.write_text(json.dumps(document))
+    assert verify(sources=[source])["status"] == "ok"
+    assert not list((store / "x").glob(".*"))
 
 
 def test_a_server_needs_the_password_that_no_manifest_holds(one, verify, store, postgresql, monkeypatch):
@@ -145,7 +182,7 @@ def test_an_encrypted_copy_needs_its_key_and_the_wrong_one_says_nothing_against_
     assert verify()["status"] == "critical"
 
 
-KILLS = 24
+KILLS = 20
 
 
 def test_killed_at_any_moment_no_copy_is_harmed_and_the_next_run_sweeps(
