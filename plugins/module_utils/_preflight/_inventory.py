@@ -150,6 +150,7 @@ def _jobs(
     if result.error_messages:
         findings.append(broken("backup", "; ".join(result.error_messages)))
         return []
+    secrets |= set(result._no_log_values)
     common = result.validated_parameters
     try:
         _settings.settings(common)

@@ -75,7 +75,8 @@ def _of_checks_and_backups(inventory: Inventory) -> t.Iterator[tuple[str, list[s
     for job in inventory.jobs:
         if hasattr(job.item.engine, "programs"):
             yield job.item.subject, job.item.engine.programs(job.item.source)
-        yield job.item.subject, [stage[0] for stage in job.settings.packing.pack()]
+        repository = ["restic"] if job.settings.restic else []
+        yield job.item.subject, [stage[0] for stage in job.settings.packing.pack()] + repository
 
 
 def _of_logs(inventory: Inventory) -> t.Iterator[tuple[str, list[str]]]:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from ansible.module_utils.common.parameters import PASS_VARS
@@ -15,6 +16,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight import _registry, _run
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight._finding import Finding
 from ansible_collections.sre.runbooks.plugins.modules import preflight
+from ansible_collections.sre.runbooks.tools import generate
 
 # ansible-core 2.21 leaves the invocation out of a result unless it is asked for; older ones do not know the question.
 SHOW_INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
@@ -50,6 +52,14 @@ def test_every_kind_has_rules_with_reasons():
         module = _registry.load(kind)
         assert module.RULES
         assert all(reason and not reason.endswith(".") for reason in module.RULES.values())
+
+
+def test_the_documentation_has_a_row_for_every_rule_and_no_other():
+    page = (generate.ROOT / "docs/preflight.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (?:ok|warning|critical|unknown) \| ([^|]+) \|", page, re.MULTILINE))
+    rules = {rule: reason for kind in _registry.NAMES for rule, reason in _registry.load(kind).RULES.items()}
+    assert rows.keys() == {*rules, "invalid", "failed"}
+    assert {rule: rows[rule] for rule in rules} == rules
 
 
 @pytest.mark.parametrize(
