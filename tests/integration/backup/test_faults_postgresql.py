@@ -92,7 +92,7 @@ def wire(postgresql_server):
 @pytest.fixture
 def filled(postgresql_server, postgresql_database):
     postgresql_server.psql(
-        f"CREATE TABLE a_first (hash bytea); CREATE TABLE b_second (hash bytea); {FILL.format(table='b_second', rows=40000)}",
+        f"CREATE TABLE a_first (hash bytea); CREATE TABLE b_second (hash bytea); {FILL.format(table='b_second', rows=120000)}",
         postgresql_database,
     )
     return postgresql_database
@@ -156,7 +156,7 @@ def broken_in_the_middle(one, source, store, wire, action):
 def test_the_server_stops_in_mid_dump(one, store):
     with postgresql_files() as server:
         with postgresql_running(server):
-            server.psql(f"CREATE TABLE t (hash bytea); {FILL.format(table='t', rows=40000)}")
+            server.psql(f"CREATE TABLE t (hash bytea); {FILL.format(table='t', rows=120000)}")
             wire = Wire(server)
             pid = int((server.socket_dir / "data/postmaster.pid").read_text().split()[0])
             source = of(server, "postgres")
@@ -244,7 +244,7 @@ def test_the_session_that_holds_the_snapshot_is_ended_after_it_has_counted(one, 
     with meanwhile(wire.held, end):
         outcome = one({**source, "port": wire.port})
     assert outcome["status"] == "ok", outcome
-    assert outcome["details"]["proof"]["rows"] == 40000
+    assert outcome["details"]["proof"]["rows"] == 120000
 
 
 def test_a_table_that_is_dropped_while_it_is_dumped_is_in_the_copy(one, source, store, wire, filled, postgresql_server):
@@ -268,7 +268,7 @@ def test_a_table_that_is_dropped_while_it_is_dumped_is_in_the_copy(one, source, 
         outcome = one({**source, "port": wire.port})
     assert dropping[0].wait(30) == 0
     assert outcome["status"] == "ok", outcome
-    assert outcome["details"]["proof"]["rows"] == 40000
+    assert outcome["details"]["proof"]["rows"] == 120000
     assert one(source)["details"]["proof"]["rows"] == 0
 
 

@@ -75,11 +75,11 @@ def test_programs_speak_english_in_utf_8(commands):
 # --- Failures --------------------------------------------------------------------------------------------------------
 
 
-def test_another_status_than_0_names_the_program_the_status_and_the_last_lines(commands):
+def test_another_status_than_0_names_the_program_the_status_and_the_lines_that_tell_most(commands):
     script = "for n in 1 2 3 4 5; do echo line $n >&2; done; exit 7"
     with pytest.raises(CommandFailed) as caught:
         commands.run(["sh", "-c", script])
-    assert str(caught.value) == "sh ended with status 7: line 3 / line 4 / line 5"
+    assert str(caught.value) == "sh ended with status 7: line 1 / line 2 / line 5"
     assert (caught.value.rc, caught.value.stderr.splitlines()[0]) == (7, "line 1")
 
 
