@@ -42,7 +42,13 @@ def query(
 ) -> str:
     """Run statements within `limit` seconds and the source's deadline; rows come back as lines."""
     limit = min((each for each in (limit, work.seconds()) if each is not None), default=None)
-    return work.commands.run(psql(source, database), data=sql, timeout=limit, **place(source)).stdout.rstrip("\n")
+
+    def talk(requests: t.IO[bytes], _answers: t.IO[bytes]) -> None:
+        # A psql that ended at once, for it could not connect, tells why; that it reads no more tells nothing.
+        requests.write(sql.encode())
+        requests.flush()
+
+    return work.commands.converse([psql(source, database)], talk, **place(source), timeout=limit).stdout.rstrip("\n")
 
 
 def rows(source: Source, sql: str, work: Work, database: str | None = None) -> list[str]:
