@@ -111,7 +111,12 @@ def _new(job: Job, work: Work, preflight: Preflight) -> _New:
         facts["encryption"] = _encryption.recorded(settings.packing.recipients, work.level, settings.identity)
     document = _manifest.build(path, created, facts)
     document["verifications"].append(_manifest.verification("checksum", True, compared, {}))
-    _manifest.write(path, document)
+    try:
+        _manifest.write(path, document)
+    except RunbookError:
+        # A full disk would otherwise get fuller by a data file that is no backup, run after run.
+        os.unlink(path)
+        raise
     verified = time.monotonic()
     problem = _prove(item, path, document, work)
     return _New(path, created, document, round(time.monotonic() - verified + compared, 3), problem)

@@ -27,6 +27,8 @@ MANIFEST = ".manifest.json"
 PIN = ".pin"
 PARTIAL = ".partial"
 FORMAT = 1
+# How the problem of a copy begins that a verification found; it was told when it was found.
+REFUTED = "failed its verification"
 # Far more than the figures of a hundred thousand tables take. A file that is larger was not written by a backup.
 _MANIFEST_BYTES = 16 << 20
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -189,5 +191,5 @@ def _verdict(verifications: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[str | No
         # A level of a later release: nothing that is known here can refute it.
         elif problem is None and (LEVELS.index(record["level"]) if known else len(LEVELS)) > best:
             said = record.get("figures", {}).get("problem", "no reason is on record")
-            problem = f"failed its verification as {record['level']} on {record['time']}: {said}"
+            problem = f"{REFUTED} as {record['level']} on {record['time']}: {said}"
     return (LEVELS[best] if best >= 0 else None), problem

@@ -99,20 +99,18 @@ def _local(job: Job, work: Work, dry: bool) -> Result:
             )
         found = _catalog.folder(settings.directory, item.name)
         plan = _due(settings, found)
-        damage = None if plan.due or plan.newest is None else _verify.damage(plan.newest)
-        if damage:
-            plan = plan._replace(due=True, reason=damage)
+        damage, damaged = _damage(found, plan)
         if dry:
-            return _would(job, work, found, plan)
-        if not plan.due and not found.partials:
+            return _would(job, work, found, plan._replace(due=True, reason=damage) if damage else plan)
+        if not plan.due and not damage and not found.partials:
             return _nothing(job, found, plan, swept)
         with lock.hold(os.path.join(settings.directory, _work.LOCKS), item.name):
-            if damage and plan.newest is not None:
-                _verify.condemn(plan.newest, damage)
+            if damage and damaged is not None:
+                _verify.condemn(damaged, damage)
             found = _catalog.folder(settings.directory, item.name)
             plan = _due(settings, found)
             swept += _apply.sweep(found, settings.level)
-            if not plan.due:
+            if not plan.due and not damage:
                 return _nothing(job, found, plan, swept)
             before = _names(found.copies)
             made = _apply.make(job, work, found, damage)
@@ -127,6 +125,19 @@ def _local(job: Job, work: Work, dry: bool) -> Result:
         return Result(outcome(item.subject, STAGE, "warning", f"not started: {error}", details={"busy": True}))
     except (RunbookError, OSError) as error:
         return _failed(item, settings, error, swept)
+
+
+def _damage(found: _catalog.Folder, plan: _plan.Due) -> tuple[str | None, _catalog.Copy | None]:
+    """What happened to the newest copy since it was made, and the copy if its manifest has to tell that from now on.
+
+    One that was cut, or whose manifest was edited, is no copy any more by itself; for other bytes it has to be read.
+    """
+    newest = next((copy for copy in found.copies if copy.created <= time.time()), None)
+    if newest is not None and newest.problem and not newest.problem.startswith(_catalog.REFUTED):
+        return f"{newest.path}: {newest.problem}", None
+    if plan.due or plan.newest is None:
+        return None, None
+    return _verify.damage(plan.newest), plan.newest
 
 
 def _would(job: Job, work: Work, found: _catalog.Folder, plan: _plan.Due) -> Result:
