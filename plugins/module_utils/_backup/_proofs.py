@@ -143,9 +143,12 @@ class _Verification:
         def work() -> None:
             document = _document(copy)
             if document is not None:
-                record = self._record(case, copy, document, level)
-                seconds = time.monotonic() - started
-                case.proofs.append(Proof(copy, level, record["ok"], seconds, record["figures"].get("problem")))
+                try:
+                    record = self._record(case, copy, document, level)
+                    ok, problem = record["ok"], record["figures"].get("problem")
+                except Mismatch as error:
+                    ok, problem = False, str(error)
+                case.proofs.append(Proof(copy, level, ok, time.monotonic() - started, problem))
                 self._remember(copy, None)
 
         self._locked(case, copy, work)

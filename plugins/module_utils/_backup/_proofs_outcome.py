@@ -66,7 +66,9 @@ class Case:
 def build(case: Case, settings: Settings, dry: bool) -> dict[str, t.Any]:
     """The outcome of one name."""
     now = time.time()
-    recovery = _recovery.measure(case.documents, settings.level, now)
+    refuted = {proof.copy.path for proof in case.proofs if proof.ok is False}
+    documents = [(copy, document) for copy, document in case.documents if copy.path not in refuted]
+    recovery = _recovery.measure(documents, settings.level, now)
     target = settings.target(case.name)
     findings = [*_broken(case), *_obstacles(case, settings), *_odd(case, settings.level, now)]
     passed = _recovery.passed(recovery, target) if case.found.copies else []
@@ -103,13 +105,14 @@ def _broken(case: Case) -> t.Iterator[Finding]:
             "critical",
             f"{names}: the manifest is there, the data file is gone. Restore the file, or remove its manifest",
         )
-    failed = [copy for copy in case.found.copies if copy.failed]
+    failed = {os.path.basename(copy.path): copy.problem for copy in case.found.copies if copy.failed}
+    # What could not be written into a manifest is true nevertheless.
+    for proof in case.proofs:
+        if proof.ok is False:
+            failed.setdefault(os.path.basename(proof.copy.path), proof.problem)
     if failed:
-        first = failed[0]
-        yield (
-            "critical",
-            f"{len(failed)} of {len(case.found.copies)} copies failed: {os.path.basename(first.path)}: {first.problem}",
-        )
+        name, problem = next(iter(failed.items()))
+        yield "critical", f"{len(failed)} of {len(case.found.copies)} copies failed: {name}: {problem}"
     if not case.found.copies and not case.found.missing:
         left = len(case.found.leftovers)
         yield "critical", "there is no backup" + (f", {left} data files have no manifest" if left else "")

@@ -58,8 +58,8 @@ def prove(
 ) -> dict[str, t.Any]:
     """Climb to `work.level` and record what was found in the manifest `document` and on disk; return the record.
 
-    A copy that is not what its manifest says gets a record with `ok` false. A proof that could not be made raises and
-    leaves no record. With `fresh` the copy was made a moment ago: its checksum was compared, and its key is at hand.
+    A copy that is not what its manifest says gets a record with `ok` false; Mismatch when that cannot be written. A proof
+    that could not be made raises and leaves no record. With `fresh` the copy was made a moment ago: its checksum was compared, and its key is at hand.
     """
 
     def climb() -> dict[str, t.Any]:
@@ -103,7 +103,12 @@ def _recorded(
         ok, figures = False, {"problem": str(error)}
     record = _manifest.verification(level, ok, time.monotonic() - started, figures)
     _manifest.record(document, record)
-    _manifest.write(path, document)
+    try:
+        _manifest.write(path, document)
+    except RunbookError as error:
+        if ok:
+            raise
+        raise Mismatch(f"{figures['problem']} (which could not be recorded: {error})") from error
     return record
 
 

@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -23,7 +24,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._backup import _regis
 from ansible_collections.sre.runbooks.plugins.module_utils._core import lock
 from ansible_collections.sre.runbooks.plugins.modules import backup_verify
 
-from .conftest import copies, database
+from .conftest import ENVIRONMENT, copies, database
 
 SCRATCH = r"SELECT count(*) FROM pg_database WHERE datname LIKE 'sre\_runbooks%'"
 
@@ -239,3 +240,66 @@ def _verify(options):
     with patch_module_args(options), contextlib.suppress(SystemExit):
         backup_verify.main()
     os._exit(0)
+
+
+# Run in a mount namespace of its own, with 8 MiB of disk at argv[1]: a backup, a disk that fills, verifications.
+DISK_FULL = """
+import contextlib, io, json, os, pathlib, sys
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sre.runbooks.plugins.modules import backup, backup_verify
+store, source = sys.argv[1], json.loads(sys.argv[2])
+
+def call(module, **options):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit), patch_module_args({"directory": store, **options}):
+        module.main()
+    return json.loads(output.getvalue())
+
+made = call(backup, sources=[source])
+copy = next(path for path in pathlib.Path(store).glob("*/*") if not path.name.endswith(".json"))
+filler = pathlib.Path(store) / "filler"
+with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as stream:
+    while True:
+        stream.write(bytes(1 << 16))
+left = os.statvfs(store).f_bavail
+full = call(backup_verify, state_dir=store + "/.state")
+with open(copy, "r+b") as stream:
+    stream.seek(20)
+    bit = stream.read(1)[0] ^ 1
+    stream.seek(20)
+    stream.write(bytes([bit]))
+broken = call(backup_verify, state_dir=store + "/.state")
+with open(copy, "r+b") as stream:
+    stream.seek(20)
+    stream.write(bytes([bit ^ 1]))
+scratch = [path.name for path in pathlib.Path(store).glob("*/.*")]
+filler.unlink()
+after = call(backup_verify, state_dir=store + "/.state")
+print(json.dumps([made, left, full, broken, scratch, after]))
+"""
+
+
+@pytest.mark.parametrize("engine", ["files", "redis", "sqlite"])
+def test_a_disk_that_is_full_says_nothing_against_a_copy_and_is_left_as_it_was(source_of, engine, tmp_path):
+    source = source_of(engine)
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    script = 'mount -t tmpfs -o size=8M none "$1" && exec "$2" -c "$SCRIPT" "$1" "$3"'
+    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+    done = subprocess.run(
+        [*unshare, "sh", "-c", script, "sh", str(folder), sys.executable, json.dumps(source)],
+        env={**ENVIRONMENT, "SCRIPT": DISK_FULL},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    made, left, full, broken, scratch, after = json.loads(done.stdout)
+    assert (made["status"], left) == ("ok", 0)
+    (outcome,) = full["outcomes"]
+    assert outcome["status"] == "unknown", outcome
+    assert "No space left on device" in outcome["summary"]
+    assert outcome["metrics"]["failed_copies"] == 0
+    assert broken["status"] == "critical", "what cannot be recorded is told"
+    assert "could not be recorded" in broken["outcomes"][0]["summary"]
+    assert scratch == []
+    assert after["status"] == "ok"
