@@ -24,31 +24,26 @@ _CIRCUMSTANCES = frozenset(
     {1021, 1037, 1040, 1041, 1044, 1045, 1053, 1114, 1115, 1142, 1143, 1193, 1203, 1205, 1206, 1227, 1273, 1286, 1290,
      1317, 1370, 1418, 1419, 1836, 1927, 1969, 2002, 2003, 2005, 2006, 2013, 2026, 3024}
 )  # fmt: skip
-_NAMES = """
-SELECT table_name AS name, table_type AS type FROM information_schema.tables WHERE table_schema = database();
-"""
 _OBJECTS = """
-SELECT CASE table_type WHEN 'VIEW' THEN 'views' WHEN 'SEQUENCE' THEN 'sequences' ELSE 'tables' END AS kind, count(*) AS number
-  FROM information_schema.tables WHERE table_schema = database() GROUP BY 1
-UNION ALL SELECT concat(replace(lower(routine_type), 'package body', 'package_bodie'), 's'), count(*)
-  FROM information_schema.routines WHERE routine_schema = database() GROUP BY 1
-UNION ALL SELECT 'triggers', count(*) FROM information_schema.triggers WHERE trigger_schema = database() HAVING count(*) > 0
-UNION ALL SELECT 'events', count(*) FROM information_schema.events WHERE event_schema = database() HAVING count(*) > 0;
+SELECT table_type AS kind, table_name AS name FROM information_schema.tables WHERE table_schema = database()
+UNION ALL SELECT routine_type, routine_name FROM information_schema.routines WHERE routine_schema = database()
+UNION ALL SELECT 'TRIGGER', trigger_name FROM information_schema.triggers WHERE trigger_schema = database()
+UNION ALL SELECT 'EVENT', event_name FROM information_schema.events WHERE event_schema = database();
 """
+_HISTORY = "SYSTEM VERSIONED"
+_KINDS = {"BASE TABLE": "tables", _HISTORY: "tables", "PACKAGE BODY": "package_bodies"}
 
 
 class _Ended(RunbookError):
     """The client that executes the script ended; its own failure tells why."""
 
 
-def create(source: Source, scratch: str, figures: t.Mapping[str, t.Any], work: Work) -> None:
+def create(source: Source, scratch: str, figures: t.Mapping[str, t.Any], work: Work, prefix: str = "") -> None:
     """Make a database with the default character set of the dump's."""
     charset, collation = figures.get("charset"), figures.get("collation")
     suffix = f" CHARACTER SET {quoted(charset)} COLLATE {quoted(collation)}" if charset and collation else ""
     try:
-        _mysql_survey.ask(
-            source, f"{quiet(source, work)}CREATE DATABASE {quoted(scratch)}{suffix};", work, database=None
-        )
+        _mysql_survey.ask(source, f"{prefix}CREATE DATABASE {quoted(scratch)}{suffix};", work, database=None)
     except CommandFailed as error:
         raise RunbookError(
             f"no scratch database could be made: {error}. Grant all on `{SCRATCH_PREFIX}%`.* to the user of this source "
@@ -56,10 +51,9 @@ def create(source: Source, scratch: str, figures: t.Mapping[str, t.Any], work: W
         ) from error
 
 
-def fill(source: Source, database: str, path: str, work: Work, *, keep: bool = False) -> None:
-    """Execute the copy `path` in `database`; with `keep` definers and events stay as they were."""
+def fill(source: Source, database: str, path: str, work: Work, prefix: str = "", *, keep: bool = False) -> None:
+    """Execute `prefix` and the copy `path` in `database`; with `keep` definers and events stay as they were."""
     script = Script(database, keep)
-    prefix = quiet(source, work).encode()
 
     def talk(requests: t.IO[bytes], _answers: t.IO[bytes]) -> None:
         def write(piece: bytes) -> None:
@@ -69,7 +63,7 @@ def fill(source: Source, database: str, path: str, work: Work, *, keep: bool = F
                 raise _Ended from error
 
         with contextlib.suppress(_Ended):
-            write(prefix)
+            write(prefix.encode())
             through(path, script, write, work)
 
     argv = [*mariadb(source, database), "--max-allowed-packet=1G"]
@@ -106,19 +100,23 @@ def through(path: str, script: Script, write: t.Callable[[bytes], object], work:
 
 def count(source: Source, scratch: str, figures: t.Mapping[str, t.Any], work: Work) -> dict[str, t.Any]:
     """Rows of the tables whose rows are in the dump, and numbers of objects by kind."""
-    names = {row["name"]: row["type"] for row in _mysql_survey.ask(source, _NAMES, work, database=scratch)}
-    wanted = [name for name in figures.get("tables", names) if name in names]
+    rows = _mysql_survey.ask(source, _OBJECTS, work, database=scratch)
+    kinds = {row["name"]: row["kind"] for row in rows if _KINDS.get(row["kind"]) == "tables"}
+    wanted = [name for name in figures.get("tables", kinds) if name in kinds]
     selects = [
         f"SELECT {number} AS table_number, count(*) AS table_rows FROM {quoted(name)}"  # noqa: S608 - quoted
-        + (" FOR SYSTEM_TIME ALL" if names[name] == "SYSTEM VERSIONED" else "")
+        + (" FOR SYSTEM_TIME ALL" if kinds[name] == _HISTORY else "")
         for number, name in enumerate(wanted)
     ]
     argv = [*mariadb(source, scratch), "--skip-column-names"]
     sql = "".join(f"{select};\n" for select in selects)
     done = work.commands.run(argv, data=sql, timeout=work.seconds(), **place(source)) if selects else None
     counted = [line.split("\t") for line in done.stdout.splitlines()] if done else []
-    objects = {row["kind"]: int(row["number"]) for row in _mysql_survey.ask(source, _OBJECTS, work, database=scratch)}
-    return {"tables": {wanted[int(number)]: int(rows) for number, rows in counted}, "objects": objects}
+    objects: dict[str, int] = {}
+    for row in rows:
+        kind = _KINDS.get(row["kind"]) or row["kind"].lower().replace(" ", "_") + "s"
+        objects[kind] = objects.get(kind, 0) + 1
+    return {"tables": {wanted[int(number)]: int(each) for number, each in counted}, "objects": objects}
 
 
 def compare(path: str, found: t.Mapping[str, t.Any], figures: t.Mapping[str, t.Any]) -> None:
@@ -133,14 +131,14 @@ def compare(path: str, found: t.Mapping[str, t.Any], figures: t.Mapping[str, t.A
             raise Mismatch(f"{path}: {len(names)} {key} of the restored copy differ from those of the dump: {shown}")
 
 
-def drop(source: Source, name: str, work: Work) -> None:
+def drop(source: Source, name: str, work: Work, prefix: str = "") -> None:
     """Drop a scratch database, even past the deadline."""
     work = work._replace(deadline=time.monotonic() + _mysql_survey.QUERY_SECONDS)
-    _mysql_survey.ask(source, f"{quiet(source, work)}DROP DATABASE IF EXISTS {quoted(name)};", work, database=None)
+    _mysql_survey.ask(source, f"{prefix}DROP DATABASE IF EXISTS {quoted(name)};", work, database=None)
 
 
 def quiet(source: Source, work: Work) -> str:
-    """Keeps a scratch database out of the binary log, so off the replicas, where the user may do that."""
+    """A prefix for statements that keeps a scratch database out of the binary log, so off the replicas, where the user may do that."""
     sql = "SET SESSION sql_log_bin=0;"
     connection = {**source, "database": None}
     return "" if mysql.query(work.commands, connection, sql, _mysql_survey.QUERY_SECONDS, check=False).rc else sql

@@ -16,7 +16,8 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import R
 
 QUERY_SECONDS = 60.0
 SERVER = """
-SELECT @@version AS version, coalesce(sum(data_length + index_length), 0) AS size_bytes,
+SELECT @@version AS version, (SELECT count(*) FROM information_schema.events WHERE event_schema = database()) AS events,
+  coalesce(sum(data_length + index_length), 0) AS size_bytes,
   (SELECT default_character_set_name FROM information_schema.schemata WHERE schema_name = database()) AS charset,
   (SELECT default_collation_name FROM information_schema.schemata WHERE schema_name = database()) AS collation_name
   FROM information_schema.tables WHERE table_schema = database();
@@ -26,7 +27,6 @@ SELECT t.table_name AS name, t.table_type AS type, coalesce(t.engine, '') AS eng
   FROM information_schema.tables t LEFT JOIN information_schema.engines e ON e.engine = t.engine
   WHERE t.table_schema = database();
 """
-_EVENTS = "SELECT count(*) AS events FROM information_schema.events WHERE event_schema = database();"
 # A row of these lies elsewhere, or nowhere: neither dump reads it, nor does a lock help.
 _NO_ROWS = {"MRG_MYISAM", "MRG_ISAM", "FEDERATED", "BLACKHOLE", "CONNECT", "OQGRAPH", "SPHINX", "SPIDER"}
 _GRANT = re.compile(r"GRANT (?P<what>.+?) ON (?:TABLE )?(?P<where>\*\.\*|`(?:[^`]|``)*`\.(?:\*|`proc`)) TO ", re.DOTALL)
@@ -90,8 +90,8 @@ def suitable(client: Version, server: Version) -> str | None:
     return None
 
 
-def survey(source: Source, work: Work) -> Survey:
-    """Look at the database that is to be dumped."""
+def survey(source: Source, server: t.Mapping[str, str], work: Work) -> Survey:
+    """Look at the database that is to be dumped; `server` is what the query SERVER gave."""
     tables = ask(source, _TABLES, work)
     excluded = [row["name"] for row in tables if matches(row["name"], source["exclude"])]
     kept = [row for row in tables if row["name"] not in set(excluded)]
@@ -105,9 +105,10 @@ def survey(source: Source, work: Work) -> Survey:
         for row in kept
         if row["type"] != "VIEW" and row["transactional"] != "YES" and row["engine"].upper() not in _NO_ROWS
     ]
-    events = ask(source, _EVENTS, work)[0]["events"] != "0"
     hidden = invisible([next(iter(row.values())) for row in ask(source, "SHOW GRANTS;", work)], source["database"])
-    return Survey(excluded, unprotected, any(row["type"] == "SYSTEM VERSIONED" for row in kept), events, hidden)
+    return Survey(
+        excluded, unprotected, any(row["type"] == "SYSTEM VERSIONED" for row in kept), server["events"] != "0", hidden
+    )
 
 
 def invisible(grants: t.Sequence[str], database: str) -> list[str]:

@@ -71,6 +71,13 @@ def check(source: dict[str, t.Any], where: str) -> None:
         )
 
 
+def programs(source: Source, level: str) -> list[str]:
+    """The client programs by the names that they have here, where the server is not in a container."""
+    if source["container"]:
+        return []
+    return [mysql.client(name, source)[0] for name in ("mariadb", "mariadb-dump")]
+
+
 def preflight(source: Source, work: Work) -> Preflight:
     """The server answers, the database exists, and the dump program knows all that the server has."""
     if source["globals"]:
@@ -88,7 +95,7 @@ def sweep(source: Source, work: Work) -> list[str]:
     rows = _mysql_survey.ask(source, f"SHOW DATABASES LIKE '{prefix}%';", work, database=None)
     names = [next(iter(row.values())) for row in rows]
     for name in names:
-        _mysql_fill.drop(source, name, work)
+        _mysql_fill.drop(source, name, work, _mysql_fill.quiet(source, work))
     return [f"database {name}" for name in names]
 
 
@@ -109,7 +116,7 @@ def dump(source: Source, partial: str, work: Work) -> Dump:
 def _dump(source: Source, partial: str, work: Work) -> Dump:
     server = _server(source, work)
     client, remark = _client(source, server, work)
-    found = _mysql_survey.survey(source, work)
+    found = _mysql_survey.survey(source, server, work)
     script = Script()
     results: dict[str, str] = {}
 
@@ -150,17 +157,18 @@ def restore(source: Source, path: str, figures: t.Mapping[str, t.Any], work: Wor
         return _mysql_globals.restore(source, path, figures, work)
     scratch = f"{_mysql_fill.SCRATCH_PREFIX}{work.token}_{secrets.token_hex(4)}"
     started = time.monotonic()
+    prefix = _mysql_fill.quiet(source, work)
     try:
-        _mysql_fill.create(source, scratch, figures, work)
-        _mysql_fill.fill(source, scratch, path, work)
+        _mysql_fill.create(source, scratch, figures, work, prefix)
+        _mysql_fill.fill(source, scratch, path, work, prefix)
         seconds = time.monotonic() - started
         found = _mysql_fill.count(source, scratch, figures, work)
     except BaseException:
         # What went wrong first is what counts; a database that stays is swept by the next run.
         with contextlib.suppress(RunbookError):
-            _mysql_fill.drop(source, scratch, work)
+            _mysql_fill.drop(source, scratch, work, prefix)
         raise
-    _mysql_fill.drop(source, scratch, work)
+    _mysql_fill.drop(source, scratch, work, prefix)
     _mysql_fill.compare(path, found, figures)
     return {**found["objects"], "rows": sum(found["tables"].values()), "restore_seconds": round(seconds, 3)}
 
