@@ -250,6 +250,7 @@ def restore(module: AnsibleModule) -> dict[str, t.Any]:
         state.directory(module.params["state_dir"]),
         module.check_mode,
         module.no_log_values.update,
+        set(),
     )
     return _run.run(settings, requests, host)
 

@@ -66,7 +66,7 @@ class Job(t.NamedTuple):
     """One restore: `source` holds the engine's options aimed at the target, `path` the copy, `manifest` its manifest.
 
     `token` tells this host's scratch things for this target from all others, `stamp` names what is kept. `access` holds owner,
-    group and mode of what is put in place where they were given.
+    group and mode of what is put in place where they were given, `promised` what earlier restores of a dry run would bring.
     """
 
     name: str
@@ -82,12 +82,14 @@ class Job(t.NamedTuple):
     owners: bool = True
     force: bool = False
     access: t.Mapping[str, str] = {}
+    promised: t.AbstractSet[str] = frozenset()
 
 
 class Look(t.NamedTuple):
     """What is there now: `exists` the target, `users` who uses it, `shape` what a diff shows of it.
 
-    `room` is (place, free bytes, needed bytes) for every file system that must hold the new beside the old.
+    `room` is (place, free bytes, needed bytes) for every file system that must hold the new beside the old, `brings` what
+    other restores of the same call may count on once this one is made.
     """
 
     exists: bool
@@ -96,3 +98,4 @@ class Look(t.NamedTuple):
     room: tuple[tuple[str, int, int], ...] = ()
     warnings: tuple[str, ...] = ()
     shape: t.Mapping[str, t.Any] = {}
+    brings: tuple[str, ...] = ()

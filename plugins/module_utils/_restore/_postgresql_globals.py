@@ -46,7 +46,15 @@ def look(job: Job) -> Look:
         raise RunbookError(
             "the user may not create roles. Let a superuser restore them (user or run_as in connection)."
         )
-    return Look(False, shape={"roles": len(server["roles"])})
+    _statements, missing = _missing(job)
+    brings = tuple(f"{_place(job)}/{name}" for name in missing)
+    return Look(False, shape={"roles": len(server["roles"])}, brings=brings)
+
+
+def promised(job: Job) -> set[str]:
+    """The roles that an earlier restore of the same dry run would have brought to the server of `job`."""
+    beginning = f"{_place(job)}/"
+    return {each[len(beginning) :] for each in job.promised if each.startswith(beginning)}
 
 
 def build(job: Job) -> dict[str, t.Any]:
@@ -68,6 +76,10 @@ def swap(job: Job) -> list[str]:
             text = str(error).split("LINE ", maxsplit=1)[0]
             raise RunbookError(f"the roles could not be created, none of them: {text}") from None
     return []
+
+
+def _place(job: Job) -> str:
+    return f"{job.source['container']}:{job.source['host']}:{job.source['port']}"
 
 
 def _superuser(job: Job) -> bool:

@@ -42,12 +42,13 @@ _SHOWN = ("tables", "rows", "files", "keys")
 
 
 class Host(t.NamedTuple):
-    """What a run may use: `hide` takes secrets that must not be shown."""
+    """What a run may use: `hide` takes secrets that must not be shown, `promised` holds what a dry run would have brought."""
 
     commands: Commands
     state_dir: str
     dry: bool
     hide: t.Callable[[set[str]], None]
+    promised: set[str]
 
 
 class Result(t.NamedTuple):
@@ -98,7 +99,9 @@ def _one(settings: Settings, request: Request, host: Host) -> Result:
         subject = f"{copy.engine}:{request.name}"
         engine, job = _job(settings, request, host, copy, manifest)
         if host.dry:
-            return _would(settings, _plan(settings, request, host, engine, job, copy))
+            plan = _plan(settings, request, host, engine, job, copy)
+            host.promised.update(plan.look.brings)
+            return _would(settings, plan)
         key = f"{STAGE}_{job.token}"
         with lock.hold(os.path.join(host.state_dir, LOCKS), key), _held(os.path.dirname(job.path), request.name):
             done += engine.recover(job)
@@ -145,7 +148,7 @@ def _job(
     journal = Journal(host.state_dir, f"{copy.engine}_{token}")
     return engine, Job(
         request.name, source, copy.path, manifest, work, journal, token, _catalog.stamp(time.time()), request.to,
-        request.disconnect, request.privileges, request.force, request.access,
+        request.disconnect, request.privileges, request.force, request.access, host.promised,
     )  # fmt: skip
 
 

@@ -77,7 +77,8 @@ def look(job: Job) -> Look:
             f"the user {server['user']} may not rename the database {job.source['database']}. Let its owner restore it."
         )
     _postgresql_needs.extensions(figures.get("extensions") or {}, server["offered"], server)
-    missing = sorted(set(figures.get("roles") or []) - set(server["roles"])) if job.owners else []
+    known = {*server["roles"], *_postgresql_globals.promised(job)}
+    missing = sorted(set(figures.get("roles") or []) - known) if job.owners else []
     if missing:
         raise _roles_missing(missing)
     room: tuple[tuple[str, int, int], ...] = ()
