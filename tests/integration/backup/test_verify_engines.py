@@ -279,7 +279,7 @@ print(json.dumps([made, left, full, broken, scratch, after]))
 """
 
 
-@pytest.mark.parametrize("engine", ["files", "redis", "sqlite"])
+@pytest.mark.parametrize("engine", ["files", "sqlite"])
 def test_a_disk_that_is_full_says_nothing_against_a_copy_and_is_left_as_it_was(source_of, engine, tmp_path):
     source = source_of(engine)
     folder = tmp_path / "disk"
