@@ -48,7 +48,7 @@ class Kept(t.NamedTuple):
 def look(repository: Repository, work: Work) -> str | None:
     """See that the repository can be used, without changing anything; a word on what would be done first."""
     try:
-        _Client(repository, work).run("snapshots", "--json", "--no-lock", "--tag", TAG, "--latest=1")
+        _Client(repository, work).run("snapshots", "--json", "--no-lock", "--no-cache", "--latest=1")
     except _Missing:
         if not repository.init:
             raise

@@ -34,13 +34,20 @@ SPY = '#!/bin/sh\n{{ tr "\\0" " " </proc/$$/cmdline; echo; }} >>"{log}"\nexec {r
 def empty_repository(tmp_path_factory):
     """A new repository, to be copied: deriving its key from the password takes half a second at each opening."""
     folder = tmp_path_factory.mktemp("restic") / "repository"
-    subprocess.run(["restic", "init", "--quiet"], env=environment(folder), check=True)
+    subprocess.run(
+        ["restic", "init", "--quiet"], env={**environment(folder), "RESTIC_CACHE_DIR": f"{folder}-cache"}, check=True
+    )
     return folder
 
 
 def environment(place):
-    cache = {"RESTIC_CACHE_DIR": "/tmp/sre-runbooks-test-restic-cache"} if os.geteuid() else {}
-    return {**os.environ, **cache, "RESTIC_PASSWORD": PASSWORD, "RESTIC_REPOSITORY": str(place), "TZ": "UTC"}
+    return {**os.environ, "RESTIC_PASSWORD": PASSWORD, "RESTIC_REPOSITORY": str(place), "TZ": "UTC"}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """restic keeps its cache of a repository with the test, not with the user."""
+    monkeypatch.setenv("RESTIC_CACHE_DIR", str(tmp_path / "restic-cache"))
 
 
 @pytest.fixture
@@ -318,14 +325,17 @@ def s3():
         server.wait()
 
 
-def test_s3(run, source, store, s3):
+def test_s3(run, source, store, s3, tmp_path):
     keys = {"AWS_ACCESS_KEY_ID": "the-key-id-of-a-test", "AWS_SECRET_ACCESS_KEY": "the-secret-key-of-a-test"}
+    keys["RESTIC_CACHE_DIR"] = str(tmp_path / "cache")
     place = f"s3:{s3}/bucket/backups"
     given = option(place, init=True, check=True, read_data_subset="100%", environment=keys)
     (outcome,) = run(source, restic=given, _ansible_check_mode=True)["outcomes"]
     assert outcome["status"] == "ok", outcome
     assert f"would be brought to the restic repository {place}, which would be created" in outcome["summary"]
+    assert not (tmp_path / "cache").exists()
     result = run(source, restic=given)
+    assert (tmp_path / "cache").exists()
     assert result["status"] == "ok", result
     assert keys["AWS_SECRET_ACCESS_KEY"] not in json.dumps(result)
     ((copy, manifest),) = copies(store, "app")
