@@ -14,7 +14,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.units import sh
 from ansible_collections.sre.runbooks.plugins.module_utils._logs.policy import SUFFIXES
 
 if t.TYPE_CHECKING:
-    from ansible_collections.sre.runbooks.plugins.module_utils._logs.cleanup import Done
+    from ansible_collections.sre.runbooks.plugins.module_utils._logs.acting import Done
     from ansible_collections.sre.runbooks.plugins.module_utils._logs.plan import Plan, Tally
     from ansible_collections.sre.runbooks.plugins.module_utils._logs.policy import Policy
 
