@@ -73,19 +73,6 @@ class Pipe:
                 return
             yield lines
 
-    def framed(self) -> list[bytes]:
-        """All lines before a mark between lines of dashes, after which comes an empty line."""
-        found: list[bytes] = []
-        rest = self._rest
-        while len(found) < 3 or not found[-3].startswith(self.mark):
-            piece = self._answers.read1(_PIECE)
-            if not piece:
-                raise Ended("the session ended early. See the server's log.")
-            *lines, rest = (rest + piece).split(b"\n")
-            found += lines
-        self._rest = rest
-        return found[:-4]
-
     def answer(self) -> list[bytes]:
         """All lines before the mark's, and what stands behind the mark."""
         found = [line for lines in self.lines() for line in lines]

@@ -13,7 +13,7 @@ import os
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._backup import _packing
-from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands, forsake
+from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 
 PIECE = 1 << 18
@@ -36,13 +36,20 @@ class Feed:
 
     def __init__(self, write: t.Callable[[bytes], t.Any], encoding: str = "utf-8") -> None:
         self._write = write
+        self.encoding = encoding
         self._encoder = codecs.getincrementalencoder(encoding)()
         self.digest = hashlib.sha256()
         self.bytes = 0
 
     def __call__(self, text: str) -> None:
-        """Write `text`; UnicodeEncodeError for what the encoding lacks."""
-        data = self._encoder.encode(text)
+        """Write `text`; RunbookError for what the encoding lacks."""
+        try:
+            data = self._encoder.encode(text)
+        except UnicodeEncodeError as error:
+            character = error.object[error.start]
+            raise RunbookError(
+                f"encoding: {self.encoding} has no {character!r} (U+{ord(character):04X}), which stands in the data. Use utf-8."
+            ) from error
         self.digest.update(data)
         self.bytes += len(data)
         self._write(data)
@@ -64,14 +71,8 @@ def write(
 
     def feed(pipe: t.IO[bytes]) -> None:
         target = Feed(pipe.write, encoding)
-        try:
-            found["rows"] = fill(target)
-            found["feed"] = target
-        except UnicodeEncodeError as error:
-            character = error.object[error.start]
-            raise RunbookError(
-                f"encoding: {encoding} has no {character!r} (U+{ord(character):04X}), which stands in the data. Use utf-8."
-            ) from error
+        found["rows"] = fill(target)
+        found["feed"] = target
 
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)
@@ -106,6 +107,15 @@ def read(
     commands.converse(_packing.unpack(path), talk, timeout=timeout)
 
 
+def pieces(commands: Commands, path: str, body: t.Callable[[t.Iterator[bytes]], None], timeout: float | None) -> None:
+    """Call `body` with the bytes of a file as it was before packing; what it does not take is not read."""
+
+    def talk(_requests: t.IO[bytes], output: t.IO[bytes]) -> None:
+        body(iter(lambda: output.read(PIECE), b""))
+
+    commands.converse(_packing.unpack(path), talk, timeout=timeout)
+
+
 def content(commands: Commands, path: str, seen: t.Callable[[bytes], None], timeout: float | None) -> None:
     """Show the bytes of a file as it was before packing."""
 
@@ -133,4 +143,4 @@ def split(pieces: t.Iterable[bytes], seen: t.Callable[[bytes], None] | None = No
         yield b"".join(rest).decode("utf-8") + "\n"
 
 
-__all__ = ["EXTENSION", "Feed", "Written", "content", "forsake", "read", "split", "write"]
+__all__ = ["EXTENSION", "Feed", "Written", "content", "pieces", "read", "split", "write"]

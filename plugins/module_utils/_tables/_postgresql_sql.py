@@ -26,8 +26,8 @@ ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "
 ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|\+00(:?00)?)?)?$"
 
 _NAMES = (
-    "(SELECT json_agg(a.attname ORDER BY k.place) FROM unnest({numbers}) WITH ORDINALITY AS k(number, place) "
-    "JOIN pg_attribute a ON a.attrelid = {table} AND a.attnum = k.number)"
+    "(SELECT json_agg(a.attname ORDER BY p.place) FROM unnest({numbers}) WITH ORDINALITY AS p(number, place) "
+    "JOIN pg_attribute a ON a.attrelid = {table} AND a.attnum = p.number)"
 )
 
 # One document: columns; unique indexes that cover all rows, the primary key first; foreign keys of other tables. `attgenerated` is

@@ -22,6 +22,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._tables._engine impor
     Column,
     Pieces,
     Reference,
+    Rejected,
     Row,
     Session,
     Source,
@@ -36,8 +37,9 @@ _BINARY = re.compile(
     r"(?:tiny|medium|long)?blob|(?:var)?binary|geometry|point|linestring|polygon|multi\w+|geomcollection|geometrycollection"
 )
 _DUPLICATES = ("1062", "1586")
-# Deadlock, lock wait timeout, lock table full.
-_UNDOING = ("1213", "1205", "1206")
+# VALUES() in an INSERT is old-fashioned to MySQL, and all that MariaDB knows.
+_HARMLESS = ("1287",)
+_UNESCAPED = re.compile(r"\\[ntr]")
 _HEX = re.compile(r"\\x(?:[0-9a-f]{2})*")
 # Every value must fit; what does not is an error and no warning. Text in double quotes is text, whatever the server's own mode.
 SETTINGS = """SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO';
@@ -63,12 +65,11 @@ def check(source: dict[str, t.Any], where: str) -> None:
 def connect(
     source: Source, work: Work, body: t.Callable[[Session], Result], *, read_only: bool = False, keep_on: bool = False
 ) -> Result:
-    """Call `body` with a session of the client. With `keep_on` a statement that fails does not end it."""
+    """Call `body` with a session of the client, which ends when a statement fails; `attempt` has none that do."""
     argv = [
-        *(_client.QUIET if keep_on else []), *mysql.client("mariadb", source), *mysql.arguments(source),
+        *mysql.client("mariadb", source), *mysql.arguments(source),
         f"--database={source['database']}", "--batch", "--skip-column-names", "--unbuffered", "--quick", "--skip-reconnect",
         "--default-character-set=utf8mb4", f"--connect-timeout={mysql.CONNECT_SECONDS}",
-        *(["--force"] if keep_on else []),
     ]  # fmt: skip
     place = {"target": mysql.target(source), "secrets": mysql.secrets(source)}
     settings = SETTINGS.format(lock=max(1, round(work.lock_seconds)))
@@ -125,20 +126,12 @@ class MysqlSession(_client.ClientSession):
         return f"HEX({name})" if column.kind == "binary" else f"HEX(CONVERT({name} USING utf8mb4))"
 
     def run(self, sql: str) -> int:
-        answer = self._framed(f"{sql}\n;\nSELECT ROW_COUNT();\n")
-        if not answer:
-            raise _client.Ended("the session ended early. See the server's log.")
-        if answer[-1] == b"-1":
-            raise RunbookError(f"{sql.split(maxsplit=1)[0]} failed. See the server's log.")
-        return int(answer[-1])
+        return int(self._ask(f"{sql}\n;\nSELECT ROW_COUNT();\n")[-1])
 
-    def _framed(self, text: str) -> list[bytes]:
-        """Send statements; the lines that they give.
-
-        The mark is written by the client, not by the server, so that it comes after a lost connection too.
-        """
-        self.pipe.send(f"{text}{self._mark}\\p\\c\n")
-        return self.pipe.framed()
+    def _ask(self, text: str) -> list[bytes]:
+        """Send statements; the lines that they give."""
+        self.pipe.send(f"{text}SELECT '{self._mark}';\n")
+        return self.pipe.answer()[:-1]
 
     def rows(self, sql: str, columns: t.Sequence[Column]) -> t.Iterator[list[Row]]:
         self.pipe.send(f"{sql}\n;\nSELECT '{self._mark}';\n")
@@ -272,38 +265,52 @@ class MysqlSession(_client.ClientSession):
         return " + ".join(f"coalesce(length({self.quote(each.name)}), 0)" for each in table.columns)
 
     def attempt(self, sql: str) -> tuple[int, _client.Refused | None]:
-        """InnoDB undoes a statement that fails, and nothing else of the transaction."""
-        answer = self._framed(
-            f"SET @sre_code = NULL, @sre_text = NULL;\n{sql}\n;\nGET DIAGNOSTICS @sre_rows = ROW_COUNT;\n"
-            "GET DIAGNOSTICS CONDITION 1 @sre_code = MYSQL_ERRNO, @sre_text = MESSAGE_TEXT;\n"
-            "SELECT @sre_rows, @sre_code, HEX(CONVERT(@sre_text USING utf8mb4));\n"
+        """The statement turns what is wrong with its rows into warnings; with any, it is undone."""
+        answer = self._ask(
+            f"SAVEPOINT sre_runbooks;\n{sql}\n;\nGET DIAGNOSTICS @sre_rows = ROW_COUNT;\nSHOW WARNINGS;\nSELECT @sre_rows;\n"
         )
-        if not answer:
-            raise _client.Ended("the session ended early. See the server's log.")
-        count, code, reason = answer[-1].decode().split("\t")
-        if int(count) >= 0:
-            return int(count), None
-        text = bytes.fromhex(reason).decode(errors="replace") if reason != "NULL" else f"error {code}"
-        if code in _UNDOING:
-            raise RunbookError(f"{text} (error {code}): the server has undone the whole transaction. Run again.")
-        return 0, _client.Refused(text, code in _DUPLICATES)
+        warnings = [line.decode(errors="replace").split("\t", 2) for line in answer[:-1]]
+        bad = [(code, text) for level, code, text in warnings if level != "Note" and code not in _HARMLESS]
+        if not bad:
+            self.run("RELEASE SAVEPOINT sre_runbooks")
+            return int(answer[-1]), None
+        self.run("ROLLBACK TO SAVEPOINT sre_runbooks")
+        return 0, _client.Refused(_UNESCAPED.sub(" ", bad[0][1]), bad[0][0] in _DUPLICATES)
+
+    def insert(
+        self, table: Table, columns: t.Sequence[Column], rows: t.Sequence[Row], on_duplicate: str, key: t.Sequence[str]
+    ) -> tuple[int, list[Rejected]]:
+        """The server counts a row that it changes twice: what was there before and after tells how many were inserted."""
+        if on_duplicate != "update":
+            return super().insert(table, columns, rows, on_duplicate, key)
+        at = [[column.name for column in columns].index(name) for name in key]
+        keyed = table._replace(key=tuple(key))
+        texts = [[_bare(row[index]) for index in at] for row in rows if all(row[index] is not None for index in at)]
+        count = f"SELECT count(*) FROM {table.quoted} WHERE {self.within(keyed, texts) if texts else 'false'}"
+        before = int(self.value(count))
+        number, rejected = super().insert(table, columns, rows, on_duplicate, key)
+        inserted = int(self.value(count)) - before
+        return inserted + (number - inserted) // 2, rejected
 
     def insertion(
         self, table: Table, columns: t.Sequence[Column], rows: t.Sequence[Row], on_duplicate: str, key: t.Sequence[str]
     ) -> str:
         names = [self.quote(each.name) for each in columns]
-        sql = f"INSERT INTO {table.quoted} ({', '.join(names)}) VALUES {self.values(columns, rows)}"
+        sql = f"INSERT IGNORE INTO {table.quoted} ({', '.join(names)}) VALUES {self.values(columns, rows)}"
         rest = [self.quote(each.name) for each in columns if each.name not in key]
         if on_duplicate == "update" and rest:
             return f"{sql} ON DUPLICATE KEY UPDATE {', '.join(f'{name} = VALUES({name})' for name in rest)}"
         if on_duplicate in ("skip", "update"):
-            # INSERT IGNORE would let other mistakes pass as well.
             return f"{sql} ON DUPLICATE KEY UPDATE {names[0]} = {table.quoted}.{names[0]}"
         return sql
 
 
 def _text(cell: bytes) -> str:
     return bytes.fromhex(cell.decode("ascii")).decode("utf-8", "surrogateescape")
+
+
+def _bare(value: t.Any) -> str:
+    return "\\x" + value.hex() if isinstance(value, bytes) else str(int(value) if isinstance(value, bool) else value)
 
 
 def _number(cell: bytes) -> str:

@@ -85,9 +85,20 @@ class PostgresqlSession(_client.ClientSession):
         return "'" + text.replace("'", "''") + "'"
 
     def run(self, sql: str) -> int:
-        self.pipe.send(f"{sql}\n;\n\\echo {self._mark} :ROW_COUNT\n")
-        count = self.pipe.answer()[-1]
-        return int(count) if count.isdigit() else 0
+        self.pipe.send(
+            f"{sql}\n;\n\\set sre_error :ERROR\n\\set sre_count :ROW_COUNT\n\\if :sre_error\n\\echo :LAST_ERROR_MESSAGE\n\\endif\n"
+            f"\\echo {self._mark} :sre_error :sre_count\n"
+        )
+        *lines, last = self.pipe.answer()
+        failed, count = last.decode().split()
+        if failed == "true":
+            raise RunbookError(b" ".join(lines).decode(errors="replace"))
+        return int(count)
+
+    def commit(self) -> None:
+        """The commit of a transaction that failed would undo it without a word."""
+        self.run("SELECT 1 WHERE false")
+        self.run("COMMIT")
 
     def rows(self, sql: str, columns: t.Sequence[Column]) -> t.Iterator[list[Row]]:
         self.pipe.send(f"COPY ({sql}\n) TO STDOUT;\n\\echo {self._mark}\n")

@@ -101,8 +101,8 @@ class SqliteSession(Session):
         if isinstance(value, bytes):
             return f"x'{value.hex()}'"
         if isinstance(value, (int, float)):
-            return str(repr(value))
-        if kind == "number" and NUMBER.fullmatch(value):
+            return repr(value)
+        if kind == "number" and NUMBER.fullmatch(str(value)):
             return str(value)
         if kind == "any" and _HEX.fullmatch(value):
             return f"x'{value[2:]}'"
@@ -111,7 +111,7 @@ class SqliteSession(Session):
         return "'" + value.replace("'", "''") + "'"
 
     def run(self, sql: str) -> int:
-        return self.connection.execute(sql).rowcount
+        return int(self.connection.execute(sql).rowcount)
 
     def rows(self, sql: str, columns: t.Sequence[Column]) -> t.Iterator[list[Row]]:
         cursor = self.connection.execute(sql)
