@@ -138,8 +138,12 @@ def _measured(document: t.Mapping[str, t.Any], level: str) -> float | None:
     return None
 
 
-def _bytes(document: t.Mapping[str, t.Any], level: str) -> int:
-    """A restored copy takes as much room as its source did."""
+def room(document: t.Mapping[str, t.Any]) -> int:
+    """Bytes that a restored copy takes: as many as its source did."""
     size: int = document["size_bytes"]
     source = document.get("source_bytes")
-    return max(size, source) if level == "restored" and isinstance(source, int) else size
+    return max(size, source) if isinstance(source, int) else size
+
+
+def _bytes(document: t.Mapping[str, t.Any], level: str) -> int:
+    return room(document) if level == "restored" else int(document["size_bytes"])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 import typing as t
 
@@ -32,9 +33,10 @@ from ansible_collections.sre.runbooks.plugins.module_utils._backup._proofs_outco
 from ansible_collections.sre.runbooks.plugins.module_utils._core import entries, lock, state
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import Busy, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import envelope, outcome
-from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
+from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
 
 if t.TYPE_CHECKING:
+    from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Work
     from ansible_collections.sre.runbooks.plugins.module_utils._backup._proofs_settings import Settings
     from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
 
@@ -182,6 +184,13 @@ class _Verification:
             item = self._item(case.name, document)
         except Mismatch as error:
             return _verify.condemn(copy, str(error), level)
+        lack = _lack(item, work, document) if level == "restored" else None
+        if lack is not None:
+            # As far as it can be proven.
+            record = _verify.prove_bytes(copy.path, document)
+            if record["ok"]:
+                raise RunbookError(lack)
+            return record
         if level == "restored" and item.engine_name not in case.engines_swept:
             case.swept += item.engine.sweep(item.source, work)
             case.engines_swept.add(item.engine_name)
@@ -227,6 +236,17 @@ class _Verification:
         if known != self.interrupted:
             self.interrupted = {path: value for path, value in known.items() if os.path.exists(path)}
             state.save(self.settings.state_dir, STATE, self.interrupted)
+
+
+def _lack(item: entries.Item, work: Work, document: t.Mapping[str, t.Any]) -> str | None:
+    """Why the restored copy would not fit; None when it does. Who has a database restores into one of the server."""
+    needed, free = _choice.room(document), shutil.disk_usage(work.folder).free
+    if "database" in item.engine.OPTIONS or needed <= free:
+        return None
+    return (
+        f"{work.folder}: the restored copy needs {show_size(needed)}, {show_size(free)} are free. "
+        "Make room, or choose level: archive."
+    )
 
 
 def _reason(error: RunbookError | OSError) -> str:

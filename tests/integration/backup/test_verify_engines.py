@@ -262,7 +262,13 @@ with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as stream:
     while True:
         stream.write(bytes(1 << 16))
 left = os.statvfs(store).f_bavail
+os.truncate(filler, filler.stat().st_size - (1 << 16))
+small = call(backup_verify, state_dir=store + "/.state")
+with contextlib.suppress(OSError), open(filler, "ab", buffering=0) as stream:
+    while True:
+        stream.write(bytes(1 << 12))
 full = call(backup_verify, state_dir=store + "/.state")
+archive = call(backup_verify, state_dir=store + "/.state", level="archive")
 with open(copy, "r+b") as stream:
     stream.seek(20)
     bit = stream.read(1)[0] ^ 1
@@ -275,7 +281,7 @@ with open(copy, "r+b") as stream:
 scratch = [path.name for path in pathlib.Path(store).glob("*/.*")]
 filler.unlink()
 after = call(backup_verify, state_dir=store + "/.state")
-print(json.dumps([made, left, full, broken, scratch, after]))
+print(json.dumps([made, left, small, full, archive, broken, scratch, after]))
 """
 
 
@@ -293,12 +299,17 @@ def test_a_disk_that_is_full_says_nothing_against_a_copy_and_is_left_as_it_was(s
         text=True,
         check=True,
     )
-    made, left, full, broken, scratch, after = json.loads(done.stdout)
+    made, left, small, full, archive, broken, scratch, after = json.loads(done.stdout)
     assert (made["status"], left) == ("ok", 0)
+    # Room for the manifest, none for the restored copy.
+    assert (small["status"], small["proofs"]) == ("unknown", [])
+    assert "are free. Make room" in small["outcomes"][0]["summary"]
     (outcome,) = full["outcomes"]
     assert outcome["status"] == "unknown", outcome
-    assert "No space left on device" in outcome["summary"]
+    assert "Make room" in outcome["summary"]
     assert outcome["metrics"]["failed_copies"] == 0
+    assert archive["status"] == "unknown"
+    assert "No space left on device" in archive["outcomes"][0]["summary"]
     assert broken["status"] == "critical", "what cannot be recorded is told"
     assert "could not be recorded" in broken["outcomes"][0]["summary"]
     assert scratch == []
