@@ -153,7 +153,7 @@ status:
   type: str
   sample: ok
 outcomes:
-  description: For each database one about its indexes, and one about its statements.
+  description: For each database one about its indexes, and one about its statements, of which SQLite keeps no record.
   returned: success
   type: list
   elements: dict

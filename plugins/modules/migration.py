@@ -93,6 +93,10 @@ options:
         description: PostgreSQL's migrations give up a lock that they wait for this long (C(PGOPTIONS)), for all others wait behind them.
         type: str
         default: 30s
+      keep_backup:
+        description: For how long after the upgrade its backup is pinned, so that no retention deletes it.
+        type: str
+        default: 7d
   databases:
     description: The databases, C(name), C(engine) and connection, as for M(sre.runbooks.backup).
     type: list
@@ -115,9 +119,17 @@ options:
     description: How old it may be.
     type: str
     default: 1h
-  identity:
-    description: File with the secret key of encrypted backups.
-    type: path
+  encryption:
+    description: How encrypted backups are read for the rehearsal.
+    type: dict
+    suboptions:
+      recipients:
+        description: Not used here, so that this can be the value that M(sre.runbooks.backup) gets.
+        type: list
+        elements: str
+      identity:
+        description: File with the secret key of C(age) on the host.
+        type: path
   scratch_directory:
     description: Where a copy of a SQLite database lies during the rehearsal, in a folder that only its user may read.
     type: path

@@ -23,6 +23,7 @@ OTHER_STAGES = frozenset(
     {
         # backup
         "exclude", "interval", "verify", "retention", "compression", "encryption", "secret", "limits", "minimum_size", "shrink_limit", "restic",
+        "globals", "lock_tables",
         # vacuum
         "full", "lock_timeout", "analyze", "integrity", "minimum_free_percent", "minimum_dead_percent",
     }

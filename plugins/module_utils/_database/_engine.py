@@ -154,7 +154,7 @@ class Limits(t.NamedTuple):
 
 
 class Survey(t.NamedTuple):
-    """`states` in the order of the wanted indexes; `queries` is None when the server keeps no record, `told` says why."""
+    """`states` in the order of the wanted indexes; `queries` is None when there is no record, `told` why a server keeps none."""
 
     states: list[State]
     findings: list[Finding]

@@ -171,6 +171,8 @@ def _about_indexes(
 def _about_queries(item: Item, survey: Survey, settings: Settings) -> list[dict[str, t.Any]]:
     """One outcome for all statements; none where the engine has no such record at all."""
     subject = f"{item.subject}:queries"
+    if survey.queries is None and not survey.told:
+        return []
     if survey.queries is None:
         return [outcome(subject, STAGE, "skipped", f"no statements to judge: {survey.told}")]
     status, slow = "ok", []

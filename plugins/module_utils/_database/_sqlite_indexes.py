@@ -28,7 +28,7 @@ def survey(source: Source, wanted: t.Sequence[Index], limits: Limits, work: Work
         there = _indexes(database)
         states = [_state(database, each, there) for each in wanted]
         findings = [*_foreign_keys(database, there), *_duplicates(there)]
-    return Survey(states, findings, None, "SQLite keeps no record of statements", {"indexes": len(there)})
+    return Survey(states, findings, None, metrics={"indexes": len(there)})
 
 
 class Known(t.NamedTuple):

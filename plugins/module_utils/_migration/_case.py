@@ -14,13 +14,14 @@ import os
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _catalog, _manifest
-from ansible_collections.sre.runbooks.plugins.module_utils._core import alembic, state
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _catalog
+from ansible_collections.sre.runbooks.plugins.module_utils._core import alembic
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Target
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import outcome
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
 from ansible_collections.sre.runbooks.plugins.module_utils._migration import _rehearse, _schema, _settings
+from ansible_collections.sre.runbooks.plugins.module_utils._migration._journal import Journal
 
 if t.TYPE_CHECKING:
     from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
@@ -65,7 +66,7 @@ class Case:
         """What a run finds, and in check mode what it would do."""
         found = self._observe()
         todo = self._todo(found)
-        journal = state.load(self.state_dir, self.document)
+        journal = self._journal().entry
         if not todo:
             return self._nothing(found, journal)
         text = f"{_at(found)}, {len(todo)} of {len(found)} migrations are not applied: {_named(todo)}"
@@ -84,42 +85,35 @@ class Case:
         """Upgrade, or tell why not; whatever fails on the way leads back."""
         found = self._observe()
         todo = self._todo(found)
-        journal = state.load(self.state_dir, self.document)
+        journal = self._journal()
         if not todo:
-            result = self._nothing(found, journal)
-            self._forget()
+            result = self._nothing(found, journal.entry)
+            journal.end(self.plan.keep_seconds)
             return result
         _settings.same_database(self.plan, self.project.environment)
-        copy, why = self._copy(journal)
+        copy, why = self._copy(journal.entry)
         if copy is None:
             text = f"{_at(found)}, {len(todo)} migrations are not applied, and nothing was done: {why}"
             return Result(self._outcome("critical", text, {"pending": len(todo)}, self._details(found, todo)))
         schema = self._schema()
-        if journal:
-            self._half_way(journal, found, schema)
         rehearsed = None
-        if self.plan.options["rehearse"] and not journal:
-            rehearsed = self._rehearse(copy, found)
-        if not journal:
-            journal = {
-                "from": alembic.current(found),
-                "copy": copy.path,
-                "begun": _manifest.timestamp(time.time()),
-                "schema": schema,
-            }
-            state.save(self.state_dir, self.document, journal)
+        if journal.entry:
+            self._half_way(journal, found, schema)
+        else:
+            rehearsed = self._rehearse(copy, found) if self.plan.options["rehearse"] else None
+            journal.begin(alembic.current(found), copy.path, schema)
         return self._upgrade(found, todo, journal, rehearsed)
 
     def _upgrade(
         self,
         found: t.Mapping[str, alembic.Revision],
         todo: list[str],
-        journal: dict[str, t.Any],
+        journal: Journal,
         rehearsed: _rehearse.Rehearsed | None,
     ) -> Result:
         started = time.monotonic()
         metrics = {"pending": 0.0, "applied": float(len(todo))}
-        details = {**self._details(found, todo), "copy": journal["copy"]}
+        details = {**self._details(found, todo), "copy": journal.entry["copy"]}
         if rehearsed is not None:
             metrics["rehearsal_seconds"] = round(rehearsed.seconds, 3)
             details["rehearsed"] = {
@@ -132,7 +126,7 @@ class Case:
         except RunbookError as error:
             return self._way_back(journal, error, rehearsed, details)
         seconds = time.monotonic() - started
-        self._forget()
+        journal.end(self.plan.keep_seconds)
         metrics["duration_seconds"] = round(seconds, 3)
         details["current"] = alembic.current(after)
         text = f"{_at(after)}: {len(todo)} migrations applied in {show_duration(seconds)}"
@@ -161,13 +155,13 @@ class Case:
 
     def _way_back(
         self,
-        journal: dict[str, t.Any],
+        journal: Journal,
         error: RunbookError,
         rehearsed: _rehearse.Rehearsed | None,
         details: dict[str, t.Any],
     ) -> Result:
         """Downgrade where that leads to what was there before; else name the copy that does."""
-        origin = list(journal["from"])
+        origin = list(journal.entry["from"])
         moved, problem = False, ""
         try:
             now = alembic.current(self._observe())
@@ -176,21 +170,21 @@ class Case:
                 self._downgrade(origin, rehearsed)
                 now = alembic.current(self._observe())
             problem = "" if now == origin else f"the database is at {', '.join(now) or 'no revision'}"
-            changed = _schema.differences(journal.get("schema") or {}, self._schema())
+            changed = _schema.differences(journal.entry["schema"], self._schema())
             if changed and not problem:
                 problem = f"other than before are {', '.join(changed[:3])}"
         except RunbookError as further:
             problem = str(further)
         place = ", ".join(origin) or "no revision"
         if not problem:
-            self._forget()
+            journal.end(self.plan.keep_seconds)
             text = f"the upgrade failed: {error}; {'it went back to' if moved else 'the database is still at'} {place}, as it was before"
             return Result(self._outcome("critical", text, {}, details), moved)
-        state.save(self.state_dir, self.document, {**journal, "failed": str(error)})
+        journal.fail(str(error))
         name = self.plan.item.name if self.plan.item else self.plan.name
-        details["restore"] = {"name": name, "from": journal["copy"]}
+        details["restore"] = {"name": name, "from": journal.entry["copy"]}
         text = (
-            f"the upgrade failed: {error}; the way back failed too: {problem}. Restore {journal['copy']} with "
+            f"the upgrade failed: {error}; the way back failed too: {problem}. Restore {journal.entry['copy']} with "
             f"sre.runbooks.restore (name: {name}, from: that path)"
         )
         return Result(self._outcome("critical", text, {}, details), True)
@@ -204,17 +198,16 @@ class Case:
             raise RunbookError(f"the database was at several revisions: {', '.join(origin)}")
         self._call("downgrade", origin[0] if origin else "base")
 
-    def _half_way(
-        self, journal: t.Mapping[str, t.Any], found: t.Mapping[str, alembic.Revision], schema: dict[str, str]
-    ) -> None:
+    def _half_way(self, journal: Journal, found: t.Mapping[str, alembic.Revision], schema: dict[str, str]) -> None:
         """A way back that failed once is not tried again over and over: somebody has to restore first."""
-        if not journal.get("failed"):
+        entry = journal.entry
+        if not entry.get("failed"):
             return
-        restored = alembic.current(found) == journal["from"] and not _schema.differences(journal["schema"], schema)
+        restored = alembic.current(found) == entry["from"] and not _schema.differences(entry["schema"], schema)
         if not restored:
             raise RunbookError(
-                f"the upgrade begun at {journal['begun']} failed half way ({journal['failed']}). Restore {journal['copy']}; "
-                f"or put the database in order and remove {os.path.join(self.state_dir, self.document)}.json"
+                f"the upgrade begun at {entry['begun']} failed half way ({entry['failed']}). Restore {entry['copy']}; "
+                f"or put the database in order and remove {journal.path}"
             )
 
     def _rehearse(self, copy: _catalog.Copy, found: t.Mapping[str, alembic.Revision]) -> _rehearse.Rehearsed:
@@ -287,9 +280,8 @@ class Case:
     def _schema(self) -> dict[str, str]:
         return {} if self.plan.item is None else _schema.read(self.commands, self.plan.item)
 
-    def _forget(self) -> None:
-        if state.load(self.state_dir, self.document):
-            state.save(self.state_dir, self.document, {})
+    def _journal(self) -> Journal:
+        return Journal(self.state_dir, self.document)
 
     def _outcome(
         self, status: str, text: str, metrics: t.Mapping[str, float], details: t.Mapping[str, t.Any]

@@ -32,6 +32,7 @@ PROJECT: dict[str, t.Any] = {
     "verify": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "str", "default": "1h"},
     "lock_timeout": {"type": "str", "default": "30s"},
+    "keep_backup": {"type": "str", "default": "7d"},
 }
 SPEC: dict[str, t.Any] = {
     "migrations": {"type": "list", "elements": "dict", "required": True, "options": PROJECT},
@@ -40,7 +41,10 @@ SPEC: dict[str, t.Any] = {
     "backup_directory": {"type": "path", "default": DIRECTORY},
     "backup_level": {"type": "str", "choices": list(_catalog.LEVELS), "default": "restored"},
     "backup_max_age": {"type": "str", "default": "1h"},
-    "identity": {"type": "path"},
+    "encryption": {
+        "type": "dict",
+        "options": {"recipients": {"type": "list", "elements": "str"}, "identity": {"type": "path"}},
+    },
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108 - the folder made in it has one owner
 }
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -59,6 +63,7 @@ class Plan(t.NamedTuple):
     item: entries.Item | None
     seconds: float
     lock_seconds: float
+    keep_seconds: float
 
     @property
     def name(self) -> str:
@@ -96,7 +101,7 @@ def read(options: t.Mapping[str, t.Any]) -> tuple[list[Plan], Settings, set[str]
         options["backup_directory"],
         options["backup_level"],
         units.duration(options["backup_max_age"], "backup_max_age"),
-        options["identity"],
+        (options["encryption"] or {}).get("identity"),
         options["scratch_directory"],
     )
     return plans, settings, secrets
@@ -128,7 +133,7 @@ def _plan(where: str, options: t.Mapping[str, t.Any], items: t.Mapping[str, entr
             f"{where}.rehearse", True, f"is not possible with {item.engine_name}", "Set rehearse to false."
         )
     seconds, lock = (_time(f"{where}.{name}", options[name]) for name in ("timeout", "lock_timeout"))
-    return Plan(options, item, seconds, lock)
+    return Plan(options, item, seconds, lock, units.duration(options["keep_backup"], f"{where}.keep_backup"))
 
 
 def _time(where: str, text: str) -> float:

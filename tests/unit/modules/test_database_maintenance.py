@@ -11,9 +11,10 @@ import json
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _registry as backup_registry
 from ansible_collections.sre.runbooks.plugins.module_utils._backup import _settings as backup_settings
 from ansible_collections.sre.runbooks.plugins.module_utils._core import entries
-from ansible_collections.sre.runbooks.plugins.module_utils._database import _settings
+from ansible_collections.sre.runbooks.plugins.module_utils._database import _registry, _settings
 from ansible_collections.sre.runbooks.plugins.modules import database_indexes, database_vacuum
 
 SQLITE = {"name": "x", "engine": "sqlite", "path": "/nowhere/x.db"}
@@ -107,3 +108,6 @@ def test_what_an_entry_may_hold_for_other_stages_is_known_to_all():
     """One list of databases serves backup and maintenance."""
     assert set(_settings.HOW) <= entries.OTHER_STAGES
     assert set(backup_settings.SHARED) <= entries.OTHER_STAGES
+    for name in _registry.NAMES:
+        own, backups = _registry.load(name), backup_registry.load(name)
+        assert set(backups.OPTIONS) - set(own.OPTIONS) <= entries.OTHER_STAGES
