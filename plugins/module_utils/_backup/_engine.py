@@ -12,6 +12,9 @@ An engine is a module beside this one with
                                   other options; reads nothing of the host
   preflight(source, work) -> Preflight
                                   looks at the source without changing anything; RunbookError when it cannot be backed up
+  programs(source, level) -> list[str]
+                                  those that it runs on the host, none for what runs in the source's container; may be
+                                  missing where it runs none
   sweep(source, work) -> list[str]
                                   removes what killed runs left outside the backup folder; returns what it removed
   dump(source, partial, work) -> Dump

@@ -88,6 +88,14 @@ def check(source: dict[str, t.Any], where: str) -> None:
         )
 
 
+def programs(source: Source, level: str) -> list[str]:
+    """The server's own client programs, where it is not in a container."""
+    names = ["psql", "pg_dumpall"] if source["globals"] else ["psql", "pg_dump"]
+    if level != "checksum" and not source["globals"]:
+        names.append("pg_restore")
+    return [] if source["container"] else [postgresql.client(name, source) for name in names]
+
+
 def preflight(source: Source, work: Work) -> Preflight:
     """The server answers, the database exists, and pg_dump is not older than the server."""
     if source["globals"]:

@@ -23,7 +23,7 @@ PACKAGES = {
     "age": "age", "age-keygen": "age", "bash": "bash", "chronyc": "chrony", "dd": "coreutils", "grep": "grep", "gzip": "gzip",
     "journalctl": "systemd", "mariadb": "mariadb-client", "mariadb-dump": "mariadb-client", "mariadb-install-db": "mariadb-server",
     "mariadbd": "mariadb-server", "mysql": "mariadb-client", "mysqldump": "mariadb-client", "openssl": "openssl",
-    "pg_dump": "postgresql-client", "pg_restore": "postgresql-client", "psql": "postgresql-client",
+    "pg_dump": "postgresql-client", "pg_dumpall": "postgresql-client", "pg_restore": "postgresql-client", "psql": "postgresql-client",
     "redis-check-rdb": "redis-tools", "redis-cli": "redis-tools", "redis-server": "redis-server",
     "restic": "restic", "setpriv": "util-linux", "sha256sum": "coreutils", "sqlite3": "sqlite3",
     "sudo": "sudo", "systemctl": "systemd", "tar": "tar", "tee": "coreutils", "timeout": "coreutils",

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import fnmatch
 import json
 import os
@@ -26,6 +27,7 @@ if t.TYPE_CHECKING:
 
 RULES = {
     "database_uncovered": "the database has no backup",
+    "globals_uncovered": "databases are restored without the roles and rights of their server",
     "database_as_file": "a copy of a SQLite file that is written to meanwhile may be torn: it cannot be restored",
     "databases_unknown": "a server does not tell what it holds, so that nobody knows whether it has a backup",
     "files_unknown": "not every file could be looked at, so that SQLite databases may be overlooked",
@@ -38,6 +40,7 @@ _PLAIN = re.compile(
 # For all servers together, and for one of them.
 SECONDS = 20.0
 SERVER_SECONDS = 5.0
+WORKERS = 8
 # So many databases of one folder are told one by one.
 SHOWN = 3
 # Nobody's data alone lie directly in these.
@@ -69,7 +72,8 @@ def look(inventory: Inventory, host: Host) -> Looked:
         [inventory.state_dir, *{job.settings.directory for job in inventory.jobs}, inventory.directory],
         _sqlite_files.Limits(**inventory.limits),
     )  # fmt: skip
-    return Looked(uncovered(seen, inventory.sources), f"{len(seen.databases)} databases, none without a backup source")
+    findings = [*uncovered(seen, inventory.sources), *_globals(seen, inventory.sources)]
+    return Looked(findings, f"{len(seen.databases)} databases, none without a backup source")
 
 
 def found(
@@ -89,17 +93,27 @@ def found(
     deadline = time.monotonic() + seconds
     databases: list[Database] = []
     unknown: list[Finding] = []
-    for server in _servers.running(commands):
-        ours = [each for each in connections if each.get("engine") == server.engine]
+
+    def ask(server: _servers.Server) -> list[Database] | RunbookError:
         left = min(SERVER_SECONDS, deadline - time.monotonic())
+        if left <= 0:
+            return RunbookError(f"all servers together took more than {seconds:g} s")
         try:
-            if left <= 0:
-                raise RunbookError(f"all servers together took more than {seconds:g} s. Raise preflight's timeout.")
-            databases += _ask.databases(server, ours, commands, left)
-        except RunbookError as error:
-            unknown.append(
-                Finding(server.subject, "unknown", "databases_unknown", f"its databases could not be listed: {error}")
+            return _ask.databases(
+                server, [each for each in connections if each.get("engine") == server.engine], commands, left
             )
+        except RunbookError as error:
+            return error
+
+    servers = _servers.running(commands)
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        answers = list(pool.map(ask, servers))
+    for server, answer in zip(servers, answers):
+        if isinstance(answer, RunbookError):
+            text = f"its databases could not be listed: {answer}"
+            unknown.append(Finding(server.subject, "unknown", "databases_unknown", text))
+        else:
+            databases += answer
     opened = _sqlite_files.open_files()
     limits = limits or _sqlite_files.Limits()
     files, complete = _sqlite_files.found(opened, [*named_folders(connections), *folders], skip, limits)
@@ -148,13 +162,32 @@ def _by_folder(gaps: t.Sequence[Finding]) -> list[Finding]:
 
 def covered(database: Database, source: t.Mapping[str, t.Any]) -> bool:
     """Whether a source makes backups of a database: engine, server and name, or path, agree."""
-    if source.get("engine") != database.engine:
+    if source.get("engine") != database.engine or source.get("globals"):
         return False
     if database.engine == "sqlite":
         return _same_file(database.name, str(source.get("path") or ""))
     if not database.place.reached_by(database.engine, source):
         return False
     return database.engine == "redis" or database.name == (source.get("database") or source.get("name"))
+
+
+def _globals(found: Found, sources: t.Sequence[t.Mapping[str, t.Any]]) -> t.Iterator[Finding]:
+    """A finding for each server of whose databases some are backed up, its roles and rights not."""
+    servers = {
+        (each.engine, each.place): each
+        for each in found.databases
+        if each.engine in ("postgresql", "mysql") and any(covered(each, source) for source in sources)
+    }
+    for (engine, place), database in servers.items():
+        if any(
+            each.get("globals") and each.get("engine") == engine and place.reached_by(engine, each) for each in sources
+        ):
+            continue
+        entry = _entry(database._replace(name="globals"), "globals: true")
+        yield Finding(
+            f"{engine}:{place.label}", "warning", "globals_uncovered", "no backup source covers its roles and rights",
+            f"Add to runbooks_databases_*: {entry}", {"engine": engine},
+        )  # fmt: skip
 
 
 def _gap(database: Database, sources: t.Sequence[t.Mapping[str, t.Any]]) -> Finding | None:
@@ -173,18 +206,18 @@ def _gap(database: Database, sources: t.Sequence[t.Mapping[str, t.Any]]) -> Find
     return Finding(database.subject, "warning", "database_as_file", text, remedy, {**details, "source": archived[0]})
 
 
-def _entry(database: Database) -> str:
-    """The line of YAML that would back the database up; a password is for the reader to add."""
+def _entry(database: Database, instead: str = "") -> str:
+    """The line of YAML that would back the database up, or what `instead` says; a password is for the reader to add."""
     short = re.sub(r"[^A-Za-z0-9._-]+", "_", os.path.basename(database.name).partition(".")[0]).strip("._-")
     words = {"name": short or database.engine, "engine": database.engine}
-    if database.engine != "redis":
+    if database.engine != "redis" and not instead:
         words["path" if database.engine == "sqlite" else "database"] = database.name
     words.update({key: str(value) for key, value in database.reach.items()})
     shown = [
         f"{key}: {value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)}"
         for key, value in words.items()
     ]
-    return f"{{{', '.join(shown)}}}"
+    return f"{{{', '.join([*shown, instead] if instead else shown)}}}"
 
 
 def _archives(database: Database, source: t.Mapping[str, t.Any]) -> bool:

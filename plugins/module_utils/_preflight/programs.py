@@ -59,7 +59,7 @@ def look(inventory: Inventory, host: Host) -> Looked:
 def needs(inventory: Inventory) -> dict[str, list[str]]:
     """Each program that is needed on the host, with the subjects that need it; what runs in a container brings its own.
 
-    Engines and check types tell theirs by `programs(options)`.
+    Engines and check types tell theirs by their function `programs`.
     """
     found: dict[str, list[str]] = {}
     for subject, names in [*_of_checks_and_backups(inventory), *_of_logs(inventory)]:
@@ -74,7 +74,7 @@ def _of_checks_and_backups(inventory: Inventory) -> t.Iterator[tuple[str, list[s
             yield check.subject(), check.family.programs(check.options)
     for job in inventory.jobs:
         if hasattr(job.item.engine, "programs"):
-            yield job.item.subject, job.item.engine.programs(job.item.source)
+            yield job.item.subject, job.item.engine.programs(job.item.source, job.settings.level)
         repository = ["restic"] if job.settings.restic else []
         yield job.item.subject, [stage[0] for stage in job.settings.packing.pack()] + repository
 

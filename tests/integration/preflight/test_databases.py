@@ -235,3 +235,24 @@ def test_a_folder_full_of_databases_is_one_finding(commands, tmp_path):
         database(tmp_path / f"part-{number}.db")
     found = databases.found(commands, folders=[str(tmp_path)])
     assert subjects(databases.uncovered(found, []), str(tmp_path)) == {f"sqlite:{tmp_path}/": "database_uncovered"}
+
+
+def test_roles_and_rights_of_a_server_need_a_source_too(found, postgresql_server, postgresql_database):
+    """D1: a source of globals is no backup of a database, and the other way round."""
+    place = {
+        "host": "127.0.0.1",
+        "port": postgresql_server.port,
+        "user": "postgres",
+        "password": postgresql_server.password,
+    }
+    source = {"name": postgresql_database, "engine": "postgresql", **place}
+    whole = {"name": "roles", "engine": "postgresql", "globals": True, **place}
+    server = f"postgresql:{postgresql_server.port}"
+    outcomes = found("databases", sources=[source])
+    assert outcomes[server]["details"]["rules"] == ["globals_uncovered"]
+    assert "{name: globals, engine: postgresql, host: 127.0.0.1" in outcomes[server]["summary"]
+    assert "globals: true}" in outcomes[server]["summary"]
+    assert server not in found("databases", sources=[source, whole])
+    alone = found("databases", sources=[{**whole, "name": postgresql_database}])
+    assert alone[f"{server}/{postgresql_database}"]["details"]["rules"] == ["database_uncovered"]
+    assert server not in alone

@@ -58,7 +58,7 @@ def test_the_defaults_are_those_of_the_other_roles():
     preflight = defaults("preflight")
     assumed = {"health_checks": preflight["preflight_checks"], "backup_sources": preflight["preflight_sources"]}
     assumed = {
-        name: re.fullmatch(rf"\{{\{{ {name} \| default\((.*)\) \}}\}}", text)[1] for name, text in assumed.items()
+        name: text.removeprefix(f"{{{{ {name} | default(").removesuffix(") }}") for name, text in assumed.items()
     }
     for stage in ("health", "backup", "log_scan", "log_cleanup"):
         pairs = re.findall(r"(\w+)=(\w+) \| default\((.*?)\)(?=, |\) \}\})", preflight[f"preflight_{stage}"])

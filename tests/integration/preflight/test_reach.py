@@ -123,6 +123,21 @@ def test_what_runs_in_a_container_needs_no_program_on_the_host(found, without):
     assert not {each for each in found("programs", checks=checks) if each in ("program:redis-cli", "program:psql")}
 
 
+def test_engines_tell_what_they_run(found, without):
+    """D1: the dump program, and what proves its copies."""
+    without("pg_restore", "redis-check-rdb", "redis-server", "mariadb-dump", "mysqldump", "age")
+    sources = [
+        {"name": "a", "engine": "postgresql"},
+        {"name": "b", "engine": "redis"},
+        {"name": "c", "engine": "mysql"},
+        {"name": "d", "engine": "redis", "container": "x"},
+    ]
+    needs = {subject: each["summary"] for subject, each in found("programs", sources=sources).items()}
+    assert "redis:b, redis:d need it" in needs["program:redis-server"]
+    assert "redis:b, redis:d need it" in needs["program:redis-check-rdb"]
+    assert any(each.startswith("program:m") for each in needs)
+
+
 def test_versions_are_told(run, tmp_path):
     source = {**CHECK, "engine": "sqlite", "path": str(database(tmp_path / "app.db"))}
     (outcome,) = run(kinds=["programs"], sources=[source])["outcomes"]
