@@ -26,6 +26,20 @@ def test_recovery_is_told_and_held_against_targets(one, info, store, tmp_path):
     assert "the target is" in outcome["summary"]
 
 
+def test_a_backup_tells_the_recovery_too_so_that_the_daily_report_has_it(one, store, tmp_path):
+    source = {"name": "app", "engine": "sqlite", "path": str(database(tmp_path / "app.db"))}
+    made, again = one(source), one(source, interval="1d")
+    for outcome in (made, again):
+        assert 0 < outcome["metrics"]["recovery_time_seconds"] < 60
+        assert 0 <= outcome["metrics"]["recovery_point_seconds"] < 600
+        assert outcome["details"]["recovery"]["path"] == str(copies(store, "app")[0][0])
+    # A source that cannot be backed up still has its older copy.
+    (tmp_path / "app.db").unlink()
+    failed = one(source)
+    assert failed["status"] == "critical"
+    assert "recovery_point_seconds" in failed["metrics"]
+
+
 def test_a_level_that_no_copy_reaches_is_critical(one, info, tmp_path):
     one({"name": "app", "engine": "sqlite", "path": str(database(tmp_path / "app.db"))}, verify="checksum")
     assert info()["status"] == "ok"

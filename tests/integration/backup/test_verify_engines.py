@@ -142,6 +142,17 @@ def test_a_server_that_is_gone_is_unknown_and_one_that_moved_is_found_by_sources
     assert postgresql_server.psql(SCRATCH) == "0"
 
 
+def test_what_a_copy_holds_is_told_by_its_manifest_and_not_by_the_policy_of_today(
+    one, verify, postgresql, postgresql_server
+):
+    postgresql_server.psql("CREATE TABLE sessions (n int); INSERT INTO sessions VALUES (1)", postgresql["database"])
+    source = {"name": "main", **postgresql}
+    one({**source, "exclude": ["sessions"]})
+    assert verify(sources=[source])["status"] == "ok"
+    one(source, retention={"keep_last": 2})
+    assert verify(sources=[{**source, "exclude": ["numbers"]}])["status"] == "ok"
+
+
 @pytest.fixture
 def keys(tmp_path):
     """Two pairs of keys: (path of the identity, recipient)."""
