@@ -12,6 +12,7 @@ meanwhile, the keys of each database are compared with the source's as well.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import typing as t
 
@@ -51,6 +52,12 @@ def check(source: dict[str, t.Any], where: str) -> None:
     """A port is one."""
     if not 0 < source["port"] < 65536:
         raise InputError(f"{where}.port", source["port"], "is no port", "Give one from 1 to 65535, or a socket.")
+
+
+def programs(source: Source, level: str) -> list[str]:
+    """The client where the server is not in a container; what proves a copy runs on the host in any case."""
+    proofs = {"checksum": [], "archive": ["redis-check-rdb"], "restored": ["redis-check-rdb", "redis-server"]}
+    return ([] if source["container"] else ["redis-cli"]) + proofs[level]
 
 
 def preflight(source: Source, work: Work) -> Preflight:
@@ -109,6 +116,7 @@ def dump(source: Source, partial: str, work: Work) -> Dump:
         "quiet": _quiet(before, after),
         "keys": _keys(results.get("report", "")),
         "used_memory_bytes": int(after.get("used_memory", "0")),
+        **_files(source, work),
     }
     warnings = []
     if after.get("role") == "slave" and after.get("master_link_status") != "up":
@@ -183,6 +191,18 @@ def _info(source: Source, work: Work) -> dict[str, str]:
     if "redis_version" not in info:
         raise RunbookError(f"Redis at {redis.place(source)}: {redis.problem(done)}. {_REMEDY}")
     return info
+
+
+def _files(source: Source, work: Work) -> dict[str, str]:
+    """Where the server keeps its data, for a restore, which finds it stopped; nothing where the user may not ask."""
+    done = redis.query(
+        work.commands, source, "CONFIG GET dir\nCONFIG GET dbfilename\nCONFIG GET appendonly\n", QUERY_SECONDS
+    )
+    lines = done.stdout.splitlines()
+    found = dict(zip(lines[::2], lines[1::2]))
+    if not {"dir", "dbfilename", "appendonly"} <= found.keys():
+        return {}
+    return {"file": os.path.join(found["dir"], found["dbfilename"]), "appendonly": found["appendonly"]}
 
 
 def _quiet(before: t.Mapping[str, str], after: t.Mapping[str, str]) -> bool:

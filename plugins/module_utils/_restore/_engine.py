@@ -13,7 +13,7 @@ An engine is a module beside this one, called as the one that makes its copies, 
   build(job) -> dict     restores beside the target and compares with the figures of the dump; returns figures, raises
                          Mismatch for a difference (with `force` it returns it as `problem`)
   swap(job) -> list      puts what was built in the target's place in one short step; returns where the old is now
-  safety(job) -> dict    where it is not the source as it is: options of the source that is backed up before
+  safety(job) -> dict    where it is not the source as it is: options of the source that is backed up before, None for none
   damage(source) -> str|None
                          where an engine can tell: why what is there cannot be read, so that no backup of it can be made
   discard(job)           removes what `build` has made, after a failure

@@ -15,6 +15,7 @@ from types import ModuleType
 NAMES: tuple[str, ...] = (
     "files",
     "postgresql",
+    "redis",
     "sqlite",
 )
 
@@ -29,6 +30,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._restore import postgresql
 
         return postgresql
+    if name == "redis":
+        from ansible_collections.sre.runbooks.plugins.module_utils._restore import redis
+
+        return redis
     if name == "sqlite":
         from ansible_collections.sre.runbooks.plugins.module_utils._restore import sqlite
 

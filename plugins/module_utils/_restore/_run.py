@@ -294,6 +294,8 @@ def _safe(settings: Settings, plan: Plan, warnings: list[str]) -> dict[str, t.An
     job = plan.job
     safety = getattr(plan.engine, "safety", None)
     options = safety(job) if safety else job.source
+    if options is None:
+        return {}
     known = _backups.load(plan.engine_name).OPTIONS
     source = {
         **{key: value for key, value in options.items() if value is not None and key in known},

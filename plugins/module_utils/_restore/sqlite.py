@@ -11,9 +11,7 @@ that it does not belong to: SQLite would replay it (SQLite documentation, "How T
 from __future__ import annotations
 
 import contextlib
-import grp
 import os
-import pwd
 import shutil
 import sqlite3
 import stat
@@ -25,7 +23,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._backup import sqlite
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Mismatch
 from ansible_collections.sre.runbooks.plugins.module_utils._core import files
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._restore import _place, _users
+from ansible_collections.sre.runbooks.plugins.module_utils._restore import _access, _place, _users
 from ansible_collections.sre.runbooks.plugins.module_utils._restore._engine import Job, Look
 
 SIDES = ("-wal", "-shm", "-journal")
@@ -51,7 +49,7 @@ def look(job: Job) -> Look:
     folder = _existing(os.path.dirname(path))
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
         raise RunbookError(f"{folder}: cannot be written to. Run as a user who may, or restore elsewhere with to.")
-    _access(job)
+    _access.wanted(job)
     warnings = [] if folder == os.path.dirname(path) else [f"the folder {os.path.dirname(path)} is missing and is made"]
     needed = max(int(job.manifest.get("source_bytes") or 0), int(job.manifest["size_bytes"]))
     room = ((folder, shutil.disk_usage(folder).free, needed),)
@@ -112,7 +110,7 @@ def build(job: Job) -> dict[str, t.Any]:
         if not job.force:
             raise
         figures, problem = {}, str(error)
-    _give(new, job)
+    _access.give(new, path, job)
     return {**figures, "restore_seconds": round(seconds, 3), **({"problem": problem} if problem else {})}
 
 
@@ -197,50 +195,8 @@ def _make_folder(folder: str, job: Job) -> None:
     while not os.path.isdir(folder):
         missing.append(folder)
         folder = os.path.dirname(folder)
-    user, group, _mode = _access(job)
+    user, group, _mode = _access.wanted(job)
     for each in reversed(missing):
         os.mkdir(each, 0o750)
         if (user, group) != (-1, -1):
             os.chown(each, user, group)
-
-
-def _access(job: Job) -> tuple[int, int, int | None]:
-    """User id, group id (-1 for as it is) and mode that were given; InputError for names that the host does not know."""
-    user = group = -1
-    if "owner" in job.access:
-        try:
-            user = pwd.getpwnam(job.access["owner"]).pw_uid
-        except KeyError:
-            raise InputError(
-                "owner", job.access["owner"], "is no user of this host", "Create the user first."
-            ) from None
-    if "group" in job.access:
-        try:
-            group = grp.getgrnam(job.access["group"]).gr_gid
-        except KeyError:
-            raise InputError("group", job.access["group"], "is no group of this host", "Create it first.") from None
-    return user, group, int(job.access["mode"], 8) if "mode" in job.access else None
-
-
-def _give(new: str, job: Job) -> None:
-    """Owner, group, mode and extended attributes of the old file, or the folder's owner; then sync."""
-    path = job.source["path"]
-    user, group, mode = _access(job)
-    if os.path.lexists(path):
-        model = os.stat(path)
-        mode = stat.S_IMODE(model.st_mode) if mode is None else mode
-        for name in os.listxattr(path):
-            with contextlib.suppress(OSError):
-                os.setxattr(new, name, os.getxattr(path, name))
-    else:
-        model = os.stat(os.path.dirname(path))
-    descriptor = os.open(new, os.O_RDWR | os.O_NOFOLLOW)
-    try:
-        owner = (model.st_uid if user == -1 else user, model.st_gid if group == -1 else group)
-        if owner != (os.geteuid(), os.getegid()):
-            with contextlib.nullcontext() if os.geteuid() == 0 else contextlib.suppress(PermissionError):
-                os.fchown(descriptor, *owner)
-        os.fchmod(descriptor, 0o600 if mode is None else mode)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -33,14 +33,10 @@ def app(tmp_path):
 @pytest.fixture
 def sources(app, backup):
     """Both, backed up; then both are changed."""
-    found = {
-        "runbooks_databases_x": [{"name": "db", "engine": "sqlite", "path": str(app / "app.db"), "interval": "1h"}],
-        "runbooks_files_x": [{"name": "settings", "paths": [str(app / "app.env")]}],
-    }
-    copies = [
-        backup(found["runbooks_databases_x"][0], interval="0s"),
-        backup({**found["runbooks_files_x"][0], "engine": "files"}),
-    ]
+    lite = {"name": "db", "engine": "sqlite", "path": str(app / "app.db"), "interval": "1h"}
+    settings = {"name": "settings", "paths": [str(app / "app.env")]}
+    found = {"runbooks_databases_x": [lite], "runbooks_files_x": [settings]}
+    copies = [backup(lite, interval="0s"), backup({**settings, "engine": "files"})]
     with contextlib.closing(sqlite3.connect(app / "app.db")) as opened, opened:
         opened.execute("DELETE FROM done")
     (app / "app.env").write_text("LEVEL=new\n")
