@@ -32,6 +32,8 @@ FREEZE_SHARE = 0.75
 REWRITE_PAGES = 128
 # The first version that keeps statistics of partitioned tables themselves.
 PARTITIONED = 140000
+# Statements that psql gets at once: they and what it says of them fit into the pipes.
+BATCH = 100
 INSUFFICIENT_PRIVILEGE = "42501"
 UNDEFINED = ("42P01", "3F000")
 
@@ -134,9 +136,13 @@ def examine(source: Source, view: View, work: Work) -> str:
         _postgresql_sql.BTREE.format(schema=schema, relation=oid, every_row=str(full).lower())
         for (oid,) in _psql.rows(source, _postgresql_sql.BTREES, work)
     ]
-    script = "\n".join([*(heaps if full else ()), *trees])
-    done = _psql.statement(source, script, work, seconds=None, check=False, server=server["number"])
-    return _verdict(done.stdout, done.stderr, len(heaps) if full else 0, len(trees), work)
+    script = [*(heaps if full else ()), *trees]
+    told, problems = "", ""
+    for start in range(0, len(script), BATCH):
+        part = "\n".join(script[start : start + BATCH])
+        done = _psql.statement(source, part, work, seconds=None, check=False, server=server["number"])
+        told, problems = told + done.stdout, problems + done.stderr
+    return _verdict(told, problems, len(heaps) if full else 0, len(trees), work)
 
 
 def _verdict(rows: str, problems: str, heaps: int, trees: int, work: Work) -> str:

@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import postgresql
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Completed
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
 from ansible_collections.sre.runbooks.plugins.module_utils._database._engine import (
     Damaged,
@@ -56,6 +56,7 @@ def statement(
 ) -> Completed:
     """Run what stands in `sql`, one statement after the other, none in a transaction with another.
 
+    With `check` the first error ends it; else all are run, and the errors stand in the output for errors.
     `seconds` is the limit of each statement and, where the run's time ends sooner, that; `server` its version number if
     known. Without `lock` a statement waits for locks as long as for anything else.
     """
@@ -71,13 +72,18 @@ def statement(
         f"--set=ON_ERROR_STOP={int(check)}", "--set=VERBOSITY=verbose", *postgresql.arguments(source),
         f"--dbname={source['database']}", "--file=-",
     ]  # fmt: skip
-    result = work.commands.run(
-        argv, data=sql + "\n", target=postgresql.target(source), environment=environment, check=False,
-        secrets=postgresql.secrets(source), timeout=None if limit is None else limit + 5,
-    )  # fmt: skip
-    if check and result.rc != 0:
-        raise _meaning(result, work)
-    return result
+
+    def talk(requests: t.IO[bytes], _answers: t.IO[bytes]) -> None:
+        requests.write(sql.encode("utf-8", "surrogateescape") + b"\n")
+
+    try:
+        # A psql that cannot connect ends before it has read anything: it is its own words that tell why.
+        return work.commands.converse(
+            [argv], talk, target=postgresql.target(source), environment=environment,
+            secrets=postgresql.secrets(source), timeout=None if limit is None else limit + 5,
+        )  # fmt: skip
+    except CommandFailed as error:
+        raise _meaning(error, work) from error
 
 
 def errors(text: str) -> list[tuple[str, str]]:
@@ -85,11 +91,11 @@ def errors(text: str) -> list[tuple[str, str]]:
     return [(match[1], match[2]) for match in map(_ERROR.search, text.splitlines()) if match]
 
 
-def _meaning(result: Completed, work: Work) -> RunbookError:
-    found = [each for each in errors(result.stderr) if not each[0].startswith(("00", "01"))]
+def _meaning(error: CommandFailed, work: Work) -> RunbookError:
+    found = [each for each in errors(error.stderr) if not each[0].startswith(("00", "01"))]
     if not found:
-        lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
-        text = " / ".join(lines[-3:]) or f"psql ended with status {result.rc}"
+        lines = [line.strip() for line in error.stderr.splitlines() if line.strip()]
+        text = " / ".join(lines[-3:]) or str(error)
         return RunbookError(f"{text}. See that the server runs, and check host, port, user, password and run_as.")
     code, text = found[0]
     if code == LOCK:

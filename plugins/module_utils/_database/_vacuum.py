@@ -65,10 +65,13 @@ class Report:
         self.left: list[Step] = []
         self.problems: list[tuple[str, str]] = []
         self.changed = False
+        self._seen: set[tuple[str, str]] = set()
 
-    def tried(self, step: Step) -> bool:
-        """Whether the same step was there before."""
-        return any((step.target, step.action) == (each.target, each.action) for each in [*self.done, *self.left])
+    def news(self, steps: t.Iterable[Step]) -> list[Step]:
+        """Those that were not there before, whatever became of them."""
+        found = [step for step in steps if (step.target, step.action) not in self._seen]
+        self._seen.update((step.target, step.action) for step in found)
+        return found
 
 
 class Result(t.NamedTuple):
@@ -149,8 +152,7 @@ def _maintain(item: Item, commands: Commands, state_dir: str, budget: Budget) ->
     checked = time.monotonic()
     report, after = Report(), before
     for _round in range(ROUNDS):
-        steps = [step for step in after.steps if not report.tried(step)]
-        if not _apply(item, steps, work, budget, memory, state_dir, report):
+        if not _apply(item, report.news(after.steps), work, budget, memory, state_dir, report):
             break
         work = work._replace(memory=memory.get("targets") or {})
         after = item.engine.look(item.source, work._replace(deadline=None))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 
 import psycopg
@@ -142,6 +143,30 @@ def test_a_budget_of_time_ends_a_statement(vacuum, source, postgresql_server, da
         outcome = vacuum(source(), budget={"seconds": "1500ms"}, lock_timeout="60s")
         assert time.monotonic() - started < 5
     assert (outcome["status"], outcome["metrics"]["steps_left"]) == ("warning", 3)
+
+
+def test_a_connection_that_is_cut_is_told_and_the_other_tables_are_done(vacuum, source, postgresql_server, database):
+    """D6: the server ends the session in the middle of a VACUUM."""
+    settled(postgresql_server, database)
+    ended = []
+
+    def cut():
+        sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND query LIKE 'VACUUM%%two%%'"
+        with connect(postgresql_server, "postgres") as session:
+            deadline = time.monotonic() + 20
+            while not ended and time.monotonic() < deadline:
+                ended.extend(session.execute(sql, (database,)).fetchall())
+
+    thread = threading.Thread(target=cut)
+    with connect(postgresql_server, database) as blocker, blocker.transaction():
+        blocker.execute("LOCK TABLE two IN SHARE MODE")
+        thread.start()
+        outcome = vacuum(source(), lock_timeout="60s")
+    thread.join()
+    assert (outcome["status"], outcome["changed"]) == ("critical", True)
+    assert "public.two: terminating connection due to administrator command" in outcome["summary"]
+    assert sorted(actions(outcome)) == ["public.one", "public.three"]
+    assert vacuum(source())["status"] == "ok"
 
 
 def test_names_of_any_kind(vacuum, source, postgresql_server, postgresql_database):
