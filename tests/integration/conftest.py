@@ -294,9 +294,9 @@ def mariadb_replica(mariadb_server: MariadbServer) -> Iterator[MariadbServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """A Redis server of the whole session, with a password, in a temporary folder."""
+@contextlib.contextmanager
+def redis() -> Iterator[RedisServer]:
+    """A Redis server with a password, in a temporary folder."""
     program = _program("redis-server", "redis-server")
     with _Folder("sre-runbooks-redis-", None) as folder:
         server = RedisServer(
@@ -311,7 +311,7 @@ def redis_server() -> Iterator[RedisServer]:
         settings.touch(mode=0o600)
         settings.write_text(
             f"bind {server.host}\nport {server.port}\nunixsocket {server.socket}\nrequirepass {server.password}\n"
-            f'dir {folder}\nsave ""\nmaxmemory 64mb\n',
+            f'dir {folder}\nsave ""\nmaxmemory 64mb\nrepl-diskless-sync-delay 0\n',
             encoding="utf-8",
         )
         with _Running(
@@ -322,6 +322,13 @@ def redis_server() -> Iterator[RedisServer]:
             lambda: server.socket.exists() and server.command("PING") == "PONG",
         ):
             yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis server of the whole session."""
+    with redis() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -80,13 +80,14 @@ def dump(source: Source, partial: str, work: Work) -> Dump:
     """Fetch the RDB file as a replica does."""
     before = _info(source, work)
     results: dict[str, str] = {}
+    whole: list[bool] = []
 
     def store(answers: t.IO[bytes], checker: t.IO[bytes] | None) -> None:
         results["sha256"] = _packing.store(
             work.commands,
             work.packing.pack(),
             partial,
-            lambda sink: _pour(answers, sink, checker),
+            lambda sink: whole.append(_pour(answers, sink, checker)),
             timeout=work.seconds(),
         )
 
@@ -109,6 +110,8 @@ def dump(source: Source, partial: str, work: Work) -> Dump:
         [[*redis.client(source), "--rdb", "-"]], talk, target=redis.target(source), secrets=redis.secrets(source),
         timeout=work.seconds(),
     )  # fmt: skip
+    if whole != [True]:
+        raise RunbookError("the transfer ended before its end. See the server's log.")
     after = _info(source, work)
     figures = {
         "before": _redis_scratch.keyspace(before),
@@ -153,8 +156,8 @@ def restore(source: Source, path: str, figures: t.Mapping[str, t.Any], work: Wor
     return {"databases": len(found), "keys": total, "restore_seconds": round(seconds, 3)}
 
 
-def _pour(answers: t.IO[bytes], sink: t.IO[bytes], checker: t.IO[bytes] | None) -> None:
-    """Pass the file on to both, without the mark that may follow it. RunbookError when it is not whole."""
+def _pour(answers: t.IO[bytes], sink: t.IO[bytes], checker: t.IO[bytes] | None) -> bool:
+    """Pass the file on to both, without the mark that may follow it; whether it is whole."""
     held, begun = b"", False
     for piece in iter(lambda: answers.read(_PIECE), b""):
         held += piece
@@ -164,9 +167,8 @@ def _pour(answers: t.IO[bytes], sink: t.IO[bytes], checker: t.IO[bytes] | None) 
         checker = _give(held[:-_HELD_BYTES], sink, checker)
         held = held[-_HELD_BYTES:]
     held = _STREAM_MARK.sub(b"", held)
-    if begun and held[-_CHECKSUM_BYTES - 1 : -_CHECKSUM_BYTES] != b"\xff":
-        raise RunbookError("the transfer ended before its end. See the server's log.")
     _give(held, sink, checker)
+    return held[-_CHECKSUM_BYTES - 1 : -_CHECKSUM_BYTES] == b"\xff"
 
 
 def _give(data: bytes, sink: t.IO[bytes], checker: t.IO[bytes] | None) -> t.IO[bytes] | None:
