@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+import backup
 import lab
 import log_cleanup
 import log_scan
@@ -59,7 +60,7 @@ WORK: dict[str, Callable[[], float]] = {
 
 
 def main(wanted: list[str]) -> int:
-    known = {ratio.id for ratio in RATIOS} | {"B6", "B9", *log_scan.BOUNDS}
+    known = {ratio.id for ratio in RATIOS} | {"B6", "B9", *backup.BOUNDS, *log_scan.BOUNDS}
     if unknown := set(wanted) - known:
         sys.exit(f"no figure {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
     ratios = [ratio for ratio in RATIOS if not wanted or ratio.id in wanted]
@@ -68,7 +69,9 @@ def main(wanted: list[str]) -> int:
         good &= log_scan.show(wanted)
     if not wanted or "B6" in wanted:
         good &= log_cleanup.show()
-    if wanted and set(wanted) <= {"B6", *log_scan.BOUNDS}:
+    if not wanted or set(wanted) & set(backup.BOUNDS):
+        good &= backup.show(wanted)
+    if wanted and set(wanted) <= {"B6", *backup.BOUNDS, *log_scan.BOUNDS}:
         return 0 if good else 1
     with lab.lab(keep=os.environ.get("BENCH_KEEP") == "1"):
         times = measure({name for ratio in ratios for name in (ratio.dividend, ratio.divisor)})
