@@ -84,8 +84,7 @@ def _names(settings: Settings) -> list[str]:
 
 def _outcome(settings: Settings, name: str, found: _catalog.Folder, now: float) -> dict[str, t.Any]:
     copies = found.copies
-    documents = [(copy, _recovery.essence(_catalog.manifest(copy))) for copy in copies if not copy.failed]
-    recovery = _recovery.measure(documents, settings.level, now)
+    recovery = _recovery.measure(_recovery.documents(copies), settings.level, now)
     target = settings.targets.of(name, settings.entries is None or name in settings.given)
     total = sum(copy.size_bytes for copy in copies)
     metrics: dict[str, float] = {**_recovery.metrics(recovery), "copies": len(copies), "total_bytes": total}

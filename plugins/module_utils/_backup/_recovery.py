@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._backup import _catalog, _manifest, _shape
 from ansible_collections.sre.runbooks.plugins.module_utils._core import units
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
 
 KEYS = ("recovery_time", "recovery_point")
@@ -73,6 +74,16 @@ def targets(options: t.Mapping[str, t.Any] | None) -> Targets:
 def essence(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What verification and recovery need to know of a manifest: its figures may name a hundred thousand tables."""
     return {key: document[key] for key in ("size_bytes", "source_bytes", "verifications") if key in document}
+
+
+def documents(copies: t.Iterable[_catalog.Copy]) -> list[tuple[_catalog.Copy, dict[str, t.Any]]]:
+    """The copies against which nothing speaks, with the essence of their manifests; without those just being deleted."""
+    found = []
+    for copy in copies:
+        if not copy.failed:
+            with contextlib.suppress(RunbookError):
+                found.append((copy, essence(_catalog.manifest(copy))))
+    return found
 
 
 def measure(found: t.Sequence[tuple[_catalog.Copy, t.Mapping[str, t.Any]]], level: str, now: float) -> Recovery:
@@ -142,7 +153,7 @@ def details(recovery: Recovery, target: Target) -> dict[str, t.Any]:
 def annotate(outcome: dict[str, t.Any], directory: str, name: str, level: str, now: float) -> None:
     """Add to the outcome of a backup what the copies that lie there now promise."""
     copies = _catalog.folder(directory, name).copies
-    recovery = measure([(copy, essence(_catalog.manifest(copy))) for copy in copies if not copy.failed], level, now)
+    recovery = measure(documents(copies), level, now)
     outcome["metrics"].update(metrics(recovery))
     outcome["details"].update(details(recovery, Target()))
 
