@@ -53,6 +53,10 @@ class Journal:
         """Replace the document, durably."""
         state.save(self._folder, self._key, document)
 
+    def file(self, part: str) -> str:
+        """The path of a file that goes with the document, such as a script; who makes it removes it."""
+        return os.path.join(self._folder, f"{self._key}.{part}")
+
     def clear(self) -> None:
         """Nothing is under way any more; what killed runs left of their writing goes too."""
         path = os.path.join(self._folder, f"{self._key}.json")

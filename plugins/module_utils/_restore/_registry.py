@@ -14,6 +14,7 @@ from types import ModuleType
 
 NAMES: tuple[str, ...] = (
     "files",
+    "mysql",
     "postgresql",
     "redis",
     "sqlite",
@@ -26,6 +27,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._restore import files
 
         return files
+    if name == "mysql":
+        from ansible_collections.sre.runbooks.plugins.module_utils._restore import mysql
+
+        return mysql
     if name == "postgresql":
         from ansible_collections.sre.runbooks.plugins.module_utils._restore import postgresql
 

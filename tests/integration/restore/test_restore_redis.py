@@ -28,7 +28,9 @@ class Server:
 
     def start(self, *more):
         argv = [
-            shutil.which("redis-server"),
+            "redis-server",
+            "--repl-diskless-sync-delay",
+            "0",
             "--port",
             str(self.port),
             "--bind",
