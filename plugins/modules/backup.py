@@ -194,7 +194,8 @@ requirements:
   - zstd or gzip, as O(compression) says
   - age 1.0 or newer for O(encryption)
   - restic 0.14 or newer for O(restic)
-  - psql, pg_dump and pg_restore for the engine postgresql, of the server's major version or newer
+  - psql, pg_dump and pg_restore for the engine postgresql, of the server's major version or newer; pg_dumpall, initdb and postgres for
+    C(globals)
 notes:
   - B(sqlite) copies the database C(path) through SQLite's online backup interface, in one read transaction in WAL mode; the source is
     never written to. Needs room for an uncompressed copy in O(directory).
@@ -202,6 +203,13 @@ notes:
     operating system user, for peer authentication; needs root or sudo) or C(container) (the name of a running container that
     has the client programs). C(exclude) lists tables to leave out, as patterns such as V(public.session_*). V(restored) restores into a
     database C(sre_runbooks_verify_...) of the same server, which needs the right to create databases; it is always dropped again.
+    Before that, the extensions that the dump needs are looked for, and the right to create them; where the server's disk is this
+    host's, the room too. The manifest tells these extensions and the roles that own something or have rights.
+  - B(postgresql) with C(globals=true) backs up what belongs to the whole cluster (roles, memberships, tablespaces, settings of
+    roles) by C(pg_dumpall --globals-only); C(database) is the one to connect to (default V(postgres)). Without the right to read
+    passwords, the copy is one without them, and a V(warning). V(restored) runs the script on a cluster that it makes with C(initdb)
+    in the folder for temporary files, as C(run_as) or C(postgres) where this runs as root, and compares; this needs the server's
+    programs on the host. The copy holds the hashes of passwords, O(encryption) is advised.
   - B(files) archives C(paths) (globs are allowed). Patterns in C(exclude) with a slash are compared with whole paths, others with the last
     part. Symbolic links are archived as links. Files that vanish or change while they are read are a V(warning).
 seealso:
@@ -214,6 +222,7 @@ EXAMPLES = r"""
     sources:
       - {name: feature11, engine: sqlite, path: /var/lib/feature11/feature11.db}
       - {name: ghosteam_v5, engine: postgresql, run_as: postgres}
+      - {name: roles, engine: postgresql, globals: true, run_as: postgres}
       - name: settings
         engine: files
         paths: [/etc/feature11, /opt/feature11/.env]

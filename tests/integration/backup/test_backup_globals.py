@@ -227,3 +227,12 @@ def test_tables_cannot_be_excluded_from_globals(run, source):
     result = run({**source, "exclude": ["x"]})
     assert result["failed"] is True
     assert "sources.roles.exclude: ['x'] leaves out tables, and globals hold none" in result["msg"]
+
+
+def test_an_encrypted_copy_is_proven_too(one, source, store, tmp_path):
+    key = subprocess.run(["age-keygen", "-o", str(tmp_path / "key")], capture_output=True, text=True, check=True).stderr
+    outcome = one(source, encryption={"recipients": [key.split()[-1]]})
+    assert outcome["status"] == "ok", outcome
+    assert "restored and compared" in outcome["summary"]
+    ((path, _manifest),) = copies(store, "roles")
+    assert path.name.endswith("Z.globals.sql.zst.age")

@@ -100,3 +100,13 @@ def test_an_extension_that_the_server_lacks_is_told_and_says_nothing_about_the_c
     reason = r"the server does not have: no_such. Install postgresql-\d+-no-such on the server"
     with pytest.raises(RunbookError, match=reason):
         prove("restored", lambda document, path: document["figures"]["extensions"].update(no_such="1.0"))
+
+
+@pytest.mark.parametrize("source", ["postgresql"], indirect=True)
+def test_a_scratch_database_without_room_is_not_begun(prove, postgresql_server):
+    """It would fill the disk of the server, which stands for all of its databases."""
+    with pytest.raises(
+        RunbookError, match=r"data: a scratch database of 1048576.0 TiB does not fit into the .* that are free"
+    ):
+        prove("restored", lambda document, path: document["figures"].update(database_bytes=1 << 60))
+    assert postgresql_server.psql(r"SELECT count(*) FROM pg_database WHERE datname LIKE 'sre\_runbooks%'") == "0"
