@@ -27,18 +27,17 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.command import 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import envelope, outcome
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
-from ansible_collections.sre.runbooks.plugins.module_utils._restore import _choose, _registry, _safety
-from ansible_collections.sre.runbooks.plugins.module_utils._restore._engine import Job, Journal, Look
+from ansible_collections.sre.runbooks.plugins.module_utils._restore import _choose, _registry, _safety, _told
+from ansible_collections.sre.runbooks.plugins.module_utils._restore._engine import Job, Journal
 from ansible_collections.sre.runbooks.plugins.module_utils._restore._settings import Request, Settings
 
 if t.TYPE_CHECKING:
     from types import ModuleType
 
-STAGE = "restore"
+STAGE = _told.STAGE
 LOCKS = "locks"
 # A new database needs a little more than the data: its logs, the file system's own.
 ROOM = 1.05
-_SHOWN = ("tables", "rows", "files", "keys")
 
 
 class Host(t.NamedTuple):
@@ -49,27 +48,6 @@ class Host(t.NamedTuple):
     dry: bool
     hide: t.Callable[[set[str]], None]
     promised: set[str]
-
-
-class Result(t.NamedTuple):
-    """What became of one restore; `before` and `after` are lines of the diff."""
-
-    outcome: dict[str, t.Any]
-    changed: bool = False
-    before: str = ""
-    after: str = ""
-
-
-class Plan(t.NamedTuple):
-    """A restore that may be made: what is there, the copy and how old it is."""
-
-    engine: ModuleType
-    engine_name: str
-    job: Job
-    copy: _catalog.Copy
-    age: float
-    look: Look
-    problem: str | None
 
 
 def run(settings: Settings, requests: t.Sequence[Request], host: Host) -> dict[str, t.Any]:
@@ -89,7 +67,7 @@ def run(settings: Settings, requests: t.Sequence[Request], host: Host) -> dict[s
     )
 
 
-def _one(settings: Settings, request: Request, host: Host) -> Result:
+def _one(settings: Settings, request: Request, host: Host) -> _told.Result:
     subject = f"{request.engine or 'restore'}:{request.name}"
     done: list[str] = []
     try:
@@ -101,16 +79,16 @@ def _one(settings: Settings, request: Request, host: Host) -> Result:
         if host.dry:
             plan = _plan(settings, request, host, engine, job, copy)
             host.promised.update(plan.look.brings)
-            return _would(settings, plan)
+            return _told.would(settings, plan)
         key = f"{STAGE}_{job.token}"
         with lock.hold(os.path.join(host.state_dir, LOCKS), key), _held(os.path.dirname(job.path), request.name):
             done += engine.recover(job)
             return _restore(settings, _plan(settings, request, host, engine, job, copy), done)
     except (RunbookError, OSError) as error:
-        text = f"{request.name} was not restored: {_reason(error)}"
+        text = f"{request.name} was not restored: {_told.reason(error)}"
         if done:
             text += f" Before that: {'; '.join(done)}."
-        return Result(
+        return _told.Result(
             outcome(subject, STAGE, "critical", text, details={"recovered": done} if done else {}), bool(done)
         )
 
@@ -174,7 +152,9 @@ def _source(request: Request, manifest: dict[str, t.Any], copy: _catalog.Copy, h
     return source
 
 
-def _plan(settings: Settings, request: Request, host: Host, engine: ModuleType, job: Job, copy: _catalog.Copy) -> Plan:
+def _plan(
+    settings: Settings, request: Request, host: Host, engine: ModuleType, job: Job, copy: _catalog.Copy
+) -> _told.Plan:
     """Compare the checksum, look at the target; RunbookError when it cannot be restored."""
     problem = copy.problem if copy.failed else None
     try:
@@ -197,43 +177,10 @@ def _plan(settings: Settings, request: Request, host: Host, engine: ModuleType, 
                 f"{place}: up to {show_size(needed * ROOM)} are needed beside what is there, {show_size(free)} are free. "
                 "Make room, or restore elsewhere with to."
             )
-    return Plan(engine, copy.engine, job, copy, max(0.0, time.time() - copy.created), look, problem)
+    return _told.Plan(engine, copy.engine, job, copy, max(0.0, time.time() - copy.created), look, problem)
 
 
-def _would(settings: Settings, plan: Plan) -> Result:
-    """What a run would do, and how long it should take."""
-    job, look = plan.job, plan.look
-    expected = _expected(job.manifest)
-    target = plan.engine.target(job.source)
-    text = f"would restore {target} from {_copy_text(plan)}"
-    if expected is not None:
-        text += f", in about {show_duration(expected)}"
-    if look.exists:
-        text += f"; the old one ({show_size(look.size_bytes)}) is kept" if look.size_bytes else "; the old one is kept"
-        text += ", after a safety backup of it" if settings.safety_backup else ", without a safety backup"
-    else:
-        text += "; nothing is there now"
-    status = "warning" if plan.problem or look.warnings else "ok"
-    if look.users and not job.disconnect:
-        status = "warning"
-        text += f"; it would be refused while it is in use by {', '.join(look.users)}"
-    elif look.users:
-        text += f"; it would disconnect {', '.join(look.users)}"
-    pending = job.journal.read()
-    if pending:
-        text += "; a restore that was killed would be cleaned up first"
-    for warning in (plan.problem, *look.warnings):
-        text += f"; {warning}" if warning else ""
-    details = {
-        "would": "restore", "target": target, **_facts(plan), "users": list(look.users),
-        "exists": look.exists, "safety_backup": settings.safety_backup and look.exists,
-        "expected_seconds": expected, "room": [list(each) for each in look.room],
-    }  # fmt: skip
-    result = outcome(f"{plan.engine_name}:{job.name}", STAGE, status, text, metrics=_metrics(plan), details=details)
-    return Result(result, True, *_diff(plan))
-
-
-def _restore(settings: Settings, plan: Plan, recovered: list[str]) -> Result:
+def _restore(settings: Settings, plan: _told.Plan, recovered: list[str]) -> _told.Result:
     engine, job, look = plan.engine, plan.job, plan.look
     started = time.monotonic()
     if look.users and not job.disconnect:
@@ -265,31 +212,31 @@ def _restore(settings: Settings, plan: Plan, recovered: list[str]) -> Result:
     warnings += [figures["problem"]] if "problem" in figures else []
     warnings += figures.pop("warnings", [])
     seconds = time.monotonic() - started
-    text = f"restored from {_copy_text(plan)} in {show_duration(seconds)}{_numbers(figures)}"
+    text = f"restored from {_told.copy_text(plan)} in {show_duration(seconds)}{_told.numbers(figures)}"
     text += f"; the old is kept as {kept[0]}" if kept else ""
     text += f" and {len(kept) - 1} more" if kept[1:] else ""
     text += f"; {len(pruned)} older ones removed" if pruned else ""
     text += "".join(f"; {each}" for each in (*warnings, *recovered))
     metrics = {
-        **_metrics(plan),
+        **_told.metrics(plan),
         "duration_seconds": round(seconds, 3),
         "safety_seconds": round(safe - started, 3),
         "restore_seconds": round(built - safe, 3),
         "swap_seconds": round(ended - built, 3),
     }
     details = {
-        "target": engine.target(job.source), **_facts(plan), "figures": figures, "kept": kept, "pruned": pruned,
+        "target": engine.target(job.source), **_told.facts(plan), "figures": figures, "kept": kept, "pruned": pruned,
         "safety_backup": safety.get("path"), "recovered": recovered,
     }  # fmt: skip
     status = "warning" if warnings else "ok"
-    return Result(
+    return _told.Result(
         outcome(f"{plan.engine_name}:{job.name}", STAGE, status, text, metrics=metrics, details=details),
         True,
-        *_diff(plan),
+        *_told.diff(plan),
     )
 
 
-def _safe(settings: Settings, plan: Plan, warnings: list[str]) -> dict[str, t.Any]:
+def _safe(settings: Settings, plan: _told.Plan, warnings: list[str]) -> dict[str, t.Any]:
     """Back up what is there. Where that fails because it is broken, its own files are what is kept of it."""
     job = plan.job
     safety = getattr(plan.engine, "safety", None)
@@ -325,47 +272,3 @@ def _recipients(job: Job, settings: Settings) -> list[str]:
         return []
     done = job.work.commands.run(["age-keygen", "-y", settings.identity], timeout=60)
     return done.stdout.split()
-
-
-def _expected(manifest: t.Mapping[str, t.Any]) -> float | None:
-    """Seconds that the newest proof by a restore took; None when there was none."""
-    for record in reversed(manifest["verifications"]):
-        seconds = record.get("figures", {}).get("restore_seconds") if record.get("ok") else None
-        if isinstance(seconds, (int, float)):
-            return float(seconds)
-    return None
-
-
-def _copy_text(plan: Plan) -> str:
-    proof = f"proven as {plan.copy.level}" if plan.copy.level else "never proven"
-    return f"{os.path.basename(plan.copy.path)} ({show_duration(plan.age)} old, {proof}, {show_size(plan.copy.size_bytes)})"
-
-
-def _facts(plan: Plan) -> dict[str, t.Any]:
-    return {"path": plan.copy.path, "created": plan.job.manifest["created"], "level": plan.copy.level}
-
-
-def _metrics(plan: Plan) -> dict[str, float]:
-    return {"age_seconds": round(plan.age, 3), "size_bytes": plan.copy.size_bytes}
-
-
-def _numbers(figures: t.Mapping[str, t.Any]) -> str:
-    numbers = [f"{figures[key]:,} {key}".replace(",", " ") for key in _SHOWN if isinstance(figures.get(key), int)]
-    return f": {', '.join(numbers)}" if numbers else ""
-
-
-def _diff(plan: Plan) -> tuple[str, str]:
-    target = plan.engine.target(plan.job.source)
-    shape = ", ".join(f"{key} {value}" for key, value in plan.look.shape.items())
-    before = f"{target}: {shape or ('is there' if plan.look.exists else 'nothing')}\n"
-    return before, f"{target}: the copy {os.path.basename(plan.copy.path)} of {plan.job.manifest['created']}\n"
-
-
-def _reason(error: RunbookError | OSError) -> str:
-    if isinstance(error, RunbookError):
-        text = str(error)
-    else:
-        text = f"{error.filename}: {error.strerror or error}." if error.filename else f"{error.strerror or error}."
-    if any(sign in text for sign in ("No space left on device", "disk is full")):
-        text += " Make room there; what was there before is untouched."
-    return text
