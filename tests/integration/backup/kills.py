@@ -67,7 +67,7 @@ class Killer:
         self.parent.stdin.write(self.options + "\n")
         self.parent.stdin.flush()
         child = int(self.parent.stdout.readline())
-        if after is not None and not select.select([self.parent.stdout], [], [], after)[0]:
+        if after is not None and not select.select([self.parent.stdout.fileno()], [], [], after)[0]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         status = int(self.parent.stdout.readline())
