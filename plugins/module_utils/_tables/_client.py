@@ -22,8 +22,14 @@ from ansible_collections.sre.runbooks.plugins.module_utils._tables._engine impor
 
 Result = t.TypeVar("Result")
 _PIECE = 1 << 18
-# A client whose errors are read only when it has ended would wait for ever once a pipe is full of them.
-QUIET = ["sh", "-c", 'exec "$@" 2>/dev/null', "sh"]
+# What a client says about its errors is read only when it has ended, and it waits for ever once a pipe is full of it: MariaDB's
+# repeats the whole statement. So only the end of it is kept. The client's status is that of the shell.
+WORDY = [
+    "sh", "-c",
+    "exec 3>&1 5>&2; "
+    'rc=$({ { "$@" >&3 3>&- 4>&- 5>&-; echo $? >&4; } 2>&1 | tail -c 2000 >&5; } 4>&1); exit "$rc"',
+    "sh",
+]  # fmt: skip
 
 
 class Ended(RunbookError):
@@ -95,7 +101,8 @@ def converse(
     try:
         work.commands.converse([argv], begin, timeout=work.seconds(), **place)
     except CommandFailed as error:
-        raise RunbookError(f"{error}. {hint}") from error
+        said = [line.strip() for line in error.stderr.splitlines() if line.startswith(("ERROR", "FATAL"))]
+        raise RunbookError(f"{' / '.join(said[-2:]) or error}. {hint}") from error
     if not results:
         raise RunbookError(f"the session ended early. {hint}")
     return results[0]

@@ -37,6 +37,8 @@ _BINARY = re.compile(
     r"(?:tiny|medium|long)?blob|(?:var)?binary|geometry|point|linestring|polygon|multi\w+|geomcollection|geometrycollection"
 )
 _DUPLICATES = ("1062", "1586")
+# Deadlock, lock wait timeout, lock table full.
+_UNDOING = ("1213", "1205", "1206")
 # VALUES() in an INSERT is old-fashioned to MySQL, and all that MariaDB knows.
 _HARMLESS = ("1287",)
 _UNESCAPED = re.compile(r"\\[ntr]")
@@ -67,7 +69,7 @@ def connect(
 ) -> Result:
     """Call `body` with a session of the client, which ends when a statement fails; `attempt` has none that do."""
     argv = [
-        *mysql.client("mariadb", source), *mysql.arguments(source),
+        *_client.WORDY, *mysql.client("mariadb", source), *mysql.arguments(source),
         f"--database={source['database']}", "--batch", "--skip-column-names", "--unbuffered", "--quick", "--skip-reconnect",
         "--default-character-set=utf8mb4", f"--connect-timeout={mysql.CONNECT_SECONDS}",
     ]  # fmt: skip
@@ -265,17 +267,32 @@ class MysqlSession(_client.ClientSession):
         return " + ".join(f"coalesce(length({self.quote(each.name)}), 0)" for each in table.columns)
 
     def attempt(self, sql: str) -> tuple[int, _client.Refused | None]:
-        """The statement turns what is wrong with its rows into warnings; with any, it is undone."""
+        """The client ends at an error, so none may reach it: MariaDB catches it in a block, MySQL makes a warning of it (IGNORE)."""
+        # The client cuts a delimiter after 15 characters.
         answer = self._ask(
-            f"SAVEPOINT sre_runbooks;\n{sql}\n;\nGET DIAGNOSTICS @sre_rows = ROW_COUNT;\nSHOW WARNINGS;\nSELECT @sre_rows;\n"
+            "SET @sre_code = NULL, @sre_text = NULL, @sre_rows = 0;\nSAVEPOINT sre_runbooks;\n"
+            f"delimiter {self._mark[-12:]}\n"
+            "/*M!100101 BEGIN NOT ATOMIC DECLARE EXIT HANDLER FOR SQLEXCEPTION "
+            "GET DIAGNOSTICS CONDITION 1 @sre_code = MYSQL_ERRNO, @sre_text = MESSAGE_TEXT; */\n"
+            f"{sql}\n;\nGET DIAGNOSTICS @sre_rows = ROW_COUNT;\n/*M!100101 END */\n{self._mark[-12:]}\ndelimiter ;\n"
+            "SHOW WARNINGS;\nSELECT @sre_rows, @sre_code, HEX(CONVERT(@sre_text USING utf8mb4));\n"
         )
         warnings = [line.decode(errors="replace").split("\t", 2) for line in answer[:-1]]
-        bad = [(code, text) for level, code, text in warnings if level != "Note" and code not in _HARMLESS]
+        bad = [
+            (code, _UNESCAPED.sub(" ", text))
+            for level, code, text in warnings
+            if level != "Note" and code not in _HARMLESS
+        ]
+        count, code, text = answer[-1].decode().split("\t")
+        if code != "NULL":
+            bad.insert(0, (code, bytes.fromhex(text).decode(errors="replace") if text != "NULL" else f"error {code}"))
         if not bad:
             self.run("RELEASE SAVEPOINT sre_runbooks")
-            return int(answer[-1]), None
+            return int(count), None
+        if bad[0][0] in _UNDOING:
+            raise RunbookError(f"{bad[0][1]} (error {bad[0][0]}): nothing was kept. Run again when others have ended.")
         self.run("ROLLBACK TO SAVEPOINT sre_runbooks")
-        return 0, _client.Refused(_UNESCAPED.sub(" ", bad[0][1]), bad[0][0] in _DUPLICATES)
+        return 0, _client.Refused(bad[0][1], bad[0][0] in _DUPLICATES)
 
     def insert(
         self, table: Table, columns: t.Sequence[Column], rows: t.Sequence[Row], on_duplicate: str, key: t.Sequence[str]
@@ -296,7 +313,7 @@ class MysqlSession(_client.ClientSession):
         self, table: Table, columns: t.Sequence[Column], rows: t.Sequence[Row], on_duplicate: str, key: t.Sequence[str]
     ) -> str:
         names = [self.quote(each.name) for each in columns]
-        sql = f"INSERT IGNORE INTO {table.quoted} ({', '.join(names)}) VALUES {self.values(columns, rows)}"
+        sql = f"INSERT /*!50700 IGNORE */ INTO {table.quoted} ({', '.join(names)}) VALUES {self.values(columns, rows)}"
         rest = [self.quote(each.name) for each in columns if each.name not in key]
         if on_duplicate == "update" and rest:
             return f"{sql} ON DUPLICATE KEY UPDATE {', '.join(f'{name} = VALUES({name})' for name in rest)}"

@@ -45,7 +45,7 @@ def connect(
 ) -> Result:
     """Call `body` with a session of psql. With `keep_on` a statement that fails does not end it."""
     argv = [
-        *(_client.QUIET if keep_on else []), postgresql.client("psql", source), "--no-psqlrc", "--tuples-only", "--csv",
+        *(_client.WORDY if keep_on else []), postgresql.client("psql", source), "--no-psqlrc", "--tuples-only", "--csv",
         "--quiet", f"--set=ON_ERROR_STOP={'off' if keep_on else 'on'}", "--set=VERBOSITY=terse",
         *postgresql.arguments(source), f"--dbname={source['database']}",
     ]  # fmt: skip
@@ -152,7 +152,10 @@ class PostgresqlSession(_client.ClientSession):
         self.pipe.send(f"{text}\n\\gdesc\n\\echo {self._mark}\n")
         lines = [line.decode() + "\n" for line in self.pipe.answer()[:-1]]
         columns = []
-        for name, declared in csv.reader(lines):
+        described = list(csv.reader(lines))
+        if not described or any(len(each) != 2 for each in described):
+            raise RunbookError("query: this is not one SELECT. Write one that gives columns.")
+        for name, declared in described:
             base = declared.partition("(")[0]
             columns.append(Column(name, _KINDS.get(base, "text"), declared))
         return f"(\n{text}\n) AS q", tuple(columns)

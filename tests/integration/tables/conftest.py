@@ -62,9 +62,13 @@ class World:
         values = [
             f"({number}, '{OLD if number <= rows else NEW}', '{text} {number}')" for number in range(1, rows + new + 1)
         ]
-        for start in range(0, len(values), 2000):
-            self.sql(f"INSERT INTO events VALUES {', '.join(values[start : start + 2000])}")
+        for start in range(0, len(values), 500):
+            self.sql(f"INSERT INTO events VALUES {', '.join(values[start : start + 500])}")
         return {**self.entry, "table": "events", "column": "made"}
+
+    def hexed(self, name):
+        """A binary column in a form that every client shows."""
+        return {"sqlite": "hex({})", "postgresql": "encode({}, 'hex')", "mysql": "hex({})"}[self.engine].format(name)
 
     def ids(self, table="events"):
         found = self.sql(f"SELECT id FROM {self.quote(table)} ORDER BY id")
@@ -108,7 +112,7 @@ def mysql_world(mariadb_server, mariadb_database):
     entry = {"host": server.host, "port": server.port, "user": server.user, "password": server.password}
     entry["database"] = mariadb_database
     types = {"int": "bigint", "time": "datetime", "text": "longtext", "bin": "longblob"}
-    return World("mysql", entry, lambda text: server.sql(text + ";", mariadb_database), types)
+    return World("mysql", entry, lambda text: server.sql(f"SET NAMES utf8mb4;\n{text};", mariadb_database), types)
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mysql"])

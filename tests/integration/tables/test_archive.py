@@ -142,7 +142,7 @@ def test_hostile_names_and_values_survive(world, archive, options, one, tmp_path
         key = hexed.format(f"{number} {(text or '')[:20]}".encode().hex())
         content = "NULL" if number == 0 else binary.format(bytes(range(256)).hex() if number % 2 else "")
         world.sql(f"INSERT INTO {table} VALUES ({key}, '{OLD}', {value}, {content})")
-    dump = f"SELECT * FROM {table} ORDER BY 1"
+    dump = f"SELECT {column}, {when}, {other}, {world.hexed('bin')} FROM {table} ORDER BY 1"
     before = world.sql(dump)
     for form in ("csv", "jsonl"):
         entry = {**world.entry, "table": odd, "column": "wh\"en`'"}

@@ -56,7 +56,7 @@ def test_good_rows_are_written_and_a_second_import_changes_nothing(world, goods,
 BAD = [
     ("5,six", "columns", "2 columns instead of 4"),
     ('6,"open,1,', "malformed", "a quote is opened and not closed"),
-    ('7,a"b,1,', "malformed", "a quote stands where none may be, in column 2"),
+    ('7,a"b"c,1,', "malformed", "a quote stands where none may be, in column 2"),
     ("1,dup,1,", "duplicate", ""),
     ("8,old,1,", "duplicate", ""),
     ("9,much too long a name,1,", "refused", ""),
@@ -93,9 +93,7 @@ def test_every_bad_row_is_told_by_its_line_and_none_half_applied(world, goods, o
         assert done["metrics"]["rows"] == 2 * len(BAD) + 2
         kept = how == "skip"
         assert (done["status"], done["ran"]) == (("warning", True) if kept else ("critical", False))
-        assert len(rows(world)) == (1 if check or not kept else 1 + len(BAD) + 2), done
-    if kept:
-        assert world.sql("SELECT name FROM goods WHERE id = 100").splitlines() or True
+        assert len(world.ids("goods")) == (1 if check or not kept else 1 + len(BAD) + 2), done
 
 
 def test_more_bad_rows_than_are_told_are_counted(world, goods, one, tmp_path):
@@ -127,7 +125,7 @@ def test_duplicates_may_update(world, goods, one, tmp_path):
     [
         b'\xef\xbb\xbfid,name,size,made\r\n2,"two\nlines",1,\r\n\r\n3,x,1,\r\n',
         'id,name,size,made\n2,"two\nlines",1,\n3,x,1,'.encode("utf-16"),
-        b'{"id": 2, "name": "two\\nlines", "size": 1, "made": null}\n\n{"made": null, "size": 1.0, "name": "x", "id": 3}\n',
+        b'{"id": 2, "name": "two\\nlines", "size": 1, "made": null}\n\n{"made": null, "size": 1, "name": "x", "id": 3}\n',
         b'[{"id": 2, "name": "two\\nlines", "size": 1, "made": null},\n  {\n  "made": null, "size": 1, "name": "x", "id": 3}]',
     ],
 )
@@ -212,14 +210,15 @@ def test_there_and_back_again(world, one, tmp_path):
     world.sql(
         f"INSERT INTO t VALUES (1, NULL, NULL, NULL), (2, '', {blob}, 0.1), (3, 'NULL', {blob}, -1.5e-300), (4, 'a,\"b\"''c é😀', NULL, 123456789.123)"
     )
-    before = world.sql("SELECT * FROM t ORDER BY id")
+    dump = f"SELECT id, a, {world.hexed('b')}, c FROM t ORDER BY id"
+    before = world.sql(dump)
     for name in ("t.csv", "t.jsonl", "t.json.zst"):
         path = str(tmp_path / name)
         assert one("export", {**world.entry, "table": "t", "dest": path})["status"] == "ok"
         world.sql("DELETE FROM t")
         done = one("import", {**world.entry, "table": "t", "src": path})
         assert (done["status"], done["metrics"]["rows_written"]) == ("ok", 4), done
-        assert world.sql("SELECT * FROM t ORDER BY id") == before
+        assert world.sql(dump) == before
 
 
 def test_an_import_streams(world, tmp_path, started):
