@@ -79,6 +79,12 @@ options:
     type: list
     elements: path
     default: []
+  tls_ports:
+    description:
+      - Ports of the host that are greeted by TLS, to see their certificates. When not given, all that are listened on, but for those of
+        well-known plain protocols and those that a check knows as something else.
+    type: list
+    elements: int
   limits:
     description: How much is looked at in folders; when that is not enough, a finding says so.
     type: dict
@@ -117,8 +123,6 @@ options:
         required: true
 notes:
   - Run it with the rights that the stages have. Without root, open files and sockets of other users' processes are hidden.
-  - "Ports that are listened on are greeted by TLS once, but for those of well-known plain protocols and those that a check knows as
-    something else."
 seealso:
   - module: sre.runbooks.health_check
   - module: sre.runbooks.backup

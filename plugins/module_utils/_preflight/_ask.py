@@ -88,9 +88,8 @@ def databases(
         "mysql": "host, port or socket, user and password, or container",
         "redis": "host, port or socket, user and password, or container",
     }
-    raise CannotAsk(
-        f"{problem or 'it runs in a container that no runtime names'}. {_REMEDY.format(options=options[server.engine])}"
-    )
+    nowhere = "it runs in a container that no runtime names" if server.inside else "it shows neither port nor socket"
+    raise CannotAsk(f"{problem or nowhere}. {_REMEDY.format(options=options[server.engine])}")
 
 
 def _own(server: Server) -> list[Connection]:

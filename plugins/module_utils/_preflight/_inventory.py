@@ -38,6 +38,7 @@ SPEC: dict[str, t.Any] = {
     "drill_period": {"type": "str", "default": "7d"},
     "log_size": {"type": "str", "default": "100MiB"},
     "folders": {"type": "list", "elements": "path", "default": []},
+    "tls_ports": {"type": "list", "elements": "int"},
     "limits": {
         "type": "dict",
         "apply_defaults": True,
@@ -74,6 +75,7 @@ class Inventory(t.NamedTuple):
     drill_period: float
     log_size: int
     folders: list[str]
+    tls_ports: list[int] | None
     limits: t.Mapping[str, t.Any]
     state_dir: str
     cache: dict[str, t.Any]
@@ -102,6 +104,7 @@ def read(
         _positive(options["drill_period"], "drill_period"),
         units.size(options["log_size"], "log_size"),
         list(options["folders"]),
+        options["tls_ports"],
         options["limits"],
         state_dir,
         {},

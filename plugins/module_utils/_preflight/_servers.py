@@ -101,12 +101,12 @@ def running(commands: Commands) -> list[Server]:
     listening = _listening_sockets()
     servers: list[Server] = []
     containers: list[dict[str, t.Any]] | None = None
-    for process in _first_processes(psutil):
+    for process, engine in _first_processes(psutil):
         if _in_namespace(process.pid):
             containers = _containers(commands) if containers is None else containers
-            servers.append(_contained(psutil, process, containers))
+            servers.append(_contained(psutil, process, engine, containers))
         else:
-            servers.append(_on_host(psutil, process, listening))
+            servers.append(_on_host(psutil, process, engine, listening))
     return _with_orphans(servers, listening)
 
 
@@ -126,18 +126,17 @@ def is_local(host: str) -> bool:
     return any(str(each[4][0]) in own for each in found)
 
 
-def _first_processes(psutil: t.Any) -> t.Iterator[t.Any]:
-    """The servers' own processes, without those that they started."""
-    found = {}
+def _first_processes(psutil: t.Any) -> t.Iterator[tuple[t.Any, str]]:
+    """The servers' own processes with their engines, without those that they started."""
+    found: dict[int, tuple[t.Any, str, int]] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.name() in PROGRAMS and process.status() != psutil.STATUS_ZOMBIE:
-                found[process.pid] = process
-    for process in found.values():
-        with contextlib.suppress(psutil.Error):
-            parent = found.get(process.ppid())
-            if parent is None or PROGRAMS[parent.name()] != PROGRAMS[process.name()]:
-                yield process
+            engine = PROGRAMS.get(process.name())
+            if engine and process.status() != psutil.STATUS_ZOMBIE:
+                found[process.pid] = (process, engine, process.ppid())
+    for process, engine, parent in found.values():
+        if parent not in found or found[parent][1] != engine:
+            yield process, engine
 
 
 def _in_namespace(pid: int) -> bool:
@@ -149,8 +148,7 @@ def _in_namespace(pid: int) -> bool:
         return False
 
 
-def _on_host(psutil: t.Any, process: t.Any, listening: t.Collection[str]) -> Server:
-    engine = PROGRAMS[process.name()]
+def _on_host(psutil: t.Any, process: t.Any, engine: str, listening: t.Collection[str]) -> Server:
     ports: set[int] = set()
     sockets: set[str] = set()
     with contextlib.suppress(psutil.Error, OSError):
@@ -273,9 +271,8 @@ def _containers(commands: Commands) -> list[dict[str, t.Any]]:
     return found
 
 
-def _contained(psutil: t.Any, process: t.Any, containers: t.Sequence[t.Mapping[str, t.Any]]) -> Server:
+def _contained(psutil: t.Any, process: t.Any, engine: str, containers: t.Sequence[t.Mapping[str, t.Any]]) -> Server:
     """The server with the name of its container and the ports that the container publishes on the host."""
-    engine = PROGRAMS[process.name()]
     ancestors: set[int] = {process.pid}
     with contextlib.suppress(psutil.Error):
         ancestors |= {each.pid for each in process.parents()}

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import stat
@@ -66,20 +67,21 @@ def found(
     by_identity: dict[tuple[int, int], Database] = {}
     unwanted = tuple(os.path.join(os.path.realpath(each), "") for each in skip)
     walk = Walk(limits, deadline)
-    for path in _both(opened.files, walk.paths(folders)):
-        if path.startswith(unwanted) or OF_THE_SYSTEM.match(path):
+    for path, info in itertools.chain(seen(opened.files), walk.entries(folders)):
+        if path.startswith(unwanted) or OF_THE_SYSTEM.match(path) or (info.st_dev, info.st_ino) in by_identity:
             continue
-        info = _database(path)
-        if info is None or (info.st_dev, info.st_ino) in by_identity:
+        if not _is_database(path, info):
             continue
         written = opened.files.get(path, False) or _has_journal(path)
         by_identity[info.st_dev, info.st_ino] = Database("sqlite", path, Place(), info.st_size, written)
     return sorted(by_identity.values(), key=_name), walk.complete
 
 
-def _both(opened: t.Iterable[str], below: t.Iterable[str]) -> t.Iterator[str]:
-    yield from opened
-    yield from below
+def seen(paths: t.Iterable[str]) -> t.Iterator[tuple[str, os.stat_result]]:
+    """The paths that are there, with their own status: that of a link, not of what it leads to."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            yield path, os.lstat(path)
 
 
 def _name(database: Database) -> str:
@@ -95,19 +97,18 @@ def _has_journal(path: str) -> bool:
     return False
 
 
-def _database(path: str) -> os.stat_result | None:
-    """The file's status when it is a SQLite database."""
+def _is_database(path: str, info: os.stat_result) -> bool:
+    """Whether the file with this status is a SQLite database."""
+    if not stat.S_ISREG(info.st_mode) or info.st_size < LEAST_PAGE or info.st_size % LEAST_PAGE:
+        return False
     try:
-        info = os.lstat(path)
-        if not stat.S_ISREG(info.st_mode) or info.st_size < LEAST_PAGE or info.st_size % LEAST_PAGE:
-            return None
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            return info if os.read(descriptor, len(MAGIC)) == MAGIC else None
+            return os.read(descriptor, len(MAGIC)) == MAGIC
         finally:
             os.close(descriptor)
     except OSError:
-        return None
+        return False
 
 
 class Walk:
@@ -120,17 +121,17 @@ class Walk:
         self.complete = True
         self.denied: list[str] = []
 
-    def paths(self, roots: t.Iterable[str]) -> t.Iterator[str]:
-        """Regular files below `roots`: no symbolic links, no other file systems."""
-        seen: set[tuple[int, int]] = set()
+    def entries(self, roots: t.Iterable[str]) -> t.Iterator[tuple[str, os.stat_result]]:
+        """Regular files below `roots` with their status: no symbolic links, no other file systems."""
+        visited: set[tuple[int, int]] = set()
         for root in roots:
             try:
                 device = os.stat(root).st_dev
             except OSError:
                 continue
-            yield from self._below(os.path.realpath(root), device, seen)
+            yield from self._below(os.path.realpath(root), device, visited)
 
-    def _below(self, root: str, device: int, seen: set[tuple[int, int]]) -> t.Iterator[str]:
+    def _below(self, root: str, device: int, visited: set[tuple[int, int]]) -> t.Iterator[tuple[str, os.stat_result]]:
         todo = [root]
         while todo:
             folder = todo.pop()
@@ -142,14 +143,14 @@ class Walk:
                             return
                         info = entry.stat(follow_symlinks=False)
                         if stat.S_ISDIR(info.st_mode) and info.st_dev == device:
-                            if (info.st_dev, info.st_ino) not in seen:
-                                seen.add((info.st_dev, info.st_ino))
+                            if (info.st_dev, info.st_ino) not in visited:
+                                visited.add((info.st_dev, info.st_ino))
                                 todo.append(entry.path)
                         elif stat.S_ISREG(info.st_mode):
                             self._files += 1
-                            yield entry.path
+                            yield entry.path, info
             except NotADirectoryError:
-                yield folder
+                yield from seen([folder])
             except PermissionError:
                 self.denied.append(folder)
             except OSError:

@@ -110,14 +110,8 @@ def _first_of(path: str) -> bytes:
 
 
 def _by_ports(inventory: Inventory) -> list[Shown]:
-    """What the ports of this host show to a TLS greeting; those that a check knows as something else are not greeted."""
-    plain = set(PLAIN) | set(_servers.PORTS.values())
-    for check in inventory.checks:
-        host, port = _listeners.address(check)
-        if port and check.type not in ("tls", "port") and not _encrypted(check) and _servers.is_local(host):
-            plain.add(port)
-    listeners = {(each.reach, each.port) for each in _listeners.listeners() if each.port not in plain}
-    chosen = sorted(listeners, key=_by_port)[:MOST_PORTS]
+    """What the ports of this host show to a TLS greeting."""
+    chosen = greeted(inventory)
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         answers = list(pool.map(_greet, chosen))
     seen: dict[int, Shown] = {}
@@ -125,6 +119,19 @@ def _by_ports(inventory: Inventory) -> list[Shown]:
         if der:
             seen.setdefault(port, Shown(der, str(port)))
     return list(seen.values())
+
+
+def greeted(inventory: Inventory) -> list[tuple[str, int]]:
+    """Addresses and ports that are greeted: all that are listened on but for those that a check knows as something else."""
+    plain = set(PLAIN) | set(_servers.PORTS.values())
+    for check in inventory.checks:
+        host, port = _listeners.address(check)
+        if port and check.type not in ("tls", "port") and not _encrypted(check) and _servers.is_local(host):
+            plain.add(port)
+    found = {(each.reach, each.port) for each in _listeners.listeners()}
+    if inventory.tls_ports is not None:
+        return sorted((each for each in found if each[1] in inventory.tls_ports), key=_by_port)
+    return sorted((each for each in found if each[1] not in plain), key=_by_port)[:MOST_PORTS]
 
 
 def _by_port(place: tuple[str, int]) -> tuple[int, str]:

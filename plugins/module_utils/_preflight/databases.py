@@ -110,6 +110,8 @@ def found(
         answers = list(pool.map(ask, servers))
     for server, answer in zip(servers, answers):
         if isinstance(answer, RunbookError):
+            if server.pid and not os.path.exists(f"/proc/{server.pid}"):
+                continue  # it has ended meanwhile
             text = f"its databases could not be listed: {answer}"
             unknown.append(Finding(server.subject, "unknown", "databases_unknown", text))
         else:

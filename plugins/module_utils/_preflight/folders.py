@@ -56,10 +56,10 @@ def unwritable(path: str) -> str | None:
         existing = os.path.dirname(existing)
     if not os.path.isdir(existing):
         return f"{existing} is no folder"
-    if not os.access(existing, os.W_OK | os.X_OK):
-        return f"{existing} cannot be written to by this user"
     if os.statvfs(existing).f_flag & os.ST_RDONLY:
         return f"{existing} is on a file system that is mounted read-only"
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return f"{existing} cannot be written to by this user"
     return None
 
 

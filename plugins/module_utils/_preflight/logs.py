@@ -10,6 +10,7 @@ import collections
 import contextlib
 import fnmatch
 import glob
+import itertools
 import json
 import os
 import re
@@ -51,11 +52,9 @@ def look(inventory: Inventory, host: Host) -> Looked:
     limits = _sqlite_files.Limits(**inventory.limits)
     walk = _sqlite_files.Walk(limits, time.monotonic() + limits.seconds)
     large: dict[str, int] = {}
-    for path in [*walk.paths([FOLDER, *_named(inventory)]), *_open_logs()]:
-        if path in large or path.startswith(f"{_JOURNAL}/"):
-            continue
-        size = _size(path)
-        if size is not None and size > inventory.log_size:
+    for path, info in itertools.chain(walk.entries([FOLDER, *_named(inventory)]), _sqlite_files.seen(_open_logs())):
+        size = info.st_blocks * 512 if stat.S_ISREG(info.st_mode) else 0
+        if size > inventory.log_size and not path.startswith(f"{_JOURNAL}/"):
             large[path] = size
     rotated = rotation()
     findings = [each for path in sorted(large) for each in _large(path, large[path], inventory, rotated)]
@@ -85,15 +84,6 @@ def _open_logs() -> list[str]:
         for path, written in _sqlite_files.open_files().files.items()
         if written and any(fnmatch.fnmatchcase(os.path.basename(path), each) for each in _LOG_NAMES)
     ]
-
-
-def _size(path: str) -> int | None:
-    """What a regular file takes on the disk; None for anything else."""
-    try:
-        info = os.lstat(path)
-    except OSError:
-        return None
-    return info.st_blocks * 512 if stat.S_ISREG(info.st_mode) else None
 
 
 def _large(path: str, size: int, inventory: Inventory, rotated: t.Sequence[str]) -> list[Finding]:

@@ -108,7 +108,7 @@ def test_mariadb_databases_are_found_without_the_system_s(commands, mariadb_serv
 
 def test_a_server_that_lets_nobody_in_is_unknown_not_silent(commands, mariadb_server, redis_server):
     """What cannot be asked names the right that is missing, and no password."""
-    unknown = {each.subject: each for each in databases.found(commands).unknown}
+    unknown = {each.subject: each for each in databases.uncovered(databases.found(commands), [])}
     for subject in (f"mysql:{mariadb_server.port}", f"redis:{redis_server.port}"):
         assert unknown[subject].status == "unknown"
         assert "become" in unknown[subject].text

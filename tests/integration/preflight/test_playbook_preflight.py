@@ -34,6 +34,8 @@ def play(tmp_path):
             "report_directory": str(tmp_path / "reports"),
             "runbooks_history_url": f"sqlite:///{tmp_path}/history.db",
             "report_fail_on": "never",
+            # Other tests have ports as well, which are not to be disturbed.
+            "preflight_tls_ports": [],
             **variables,
         }
         done = subprocess.run(

@@ -115,6 +115,8 @@ def test_programs_that_are_missing_are_told_with_those_who_need_them(found, with
     assert "redis:x need it. Install the package redis-tools" in outcomes["program:redis-cli"]["summary"]
     assert "sqlite:x, log_cleanup:old need it" in outcomes["program:zstd"]["summary"]
     assert outcomes["program:zstd"]["status"] == "critical"
+    # It is told once, not as a check that cannot be made as well.
+    assert found("reachability", checks=[{**CHECK, "type": "redis"}]) == {}
 
 
 def test_what_runs_in_a_container_needs_no_program_on_the_host(found, without):
@@ -164,7 +166,9 @@ def test_a_disk_that_is_mounted_read_only(run_in_namespace, tmp_path):
     result = run_in_namespace(
         f"mount -t tmpfs -o ro none {disk}", kinds=["folders"], sources=[source], backup={"directory": str(disk / "b")}
     )
-    assert {each["subject"] for each in result["outcomes"]} == {f"folder:{disk}/b"}
+    (outcome,) = result["outcomes"]
+    assert outcome["subject"] == f"folder:{disk}/b"
+    assert f"{disk} is on a file system that is mounted read-only" in outcome["summary"]
 
 
 def test_a_disk_too_small_for_one_copy_and_one_too_small_for_all(run_in_namespace, tmp_path):

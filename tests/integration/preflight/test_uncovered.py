@@ -18,10 +18,12 @@ import tarfile
 import threading
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from integration.health.chains import chain
 
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _check
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight import (
+    _inventory,
     _listeners,
     _units,
     certificates,
@@ -75,7 +77,8 @@ def read(*checks):
 
 def test_a_certificate_on_a_port_without_a_check(found, tls_port, plain_port):
     port, _path = tls_port
-    outcomes = found("certificates")
+    # Other tests have ports as well, which are not to be disturbed.
+    outcomes = found("certificates", tls_ports=[port, plain_port])
     assert outcomes[f"tls:{port}"]["details"]["rules"] == ["certificate_uncovered"]
     assert "Test Leaf, 40.5 d left" in outcomes[f"tls:{port}"]["summary"]
     assert f"tls:{plain_port}" not in outcomes
@@ -86,13 +89,13 @@ def test_a_check_of_the_port_or_of_the_same_certificate_in_a_file_covers_it(foun
     port, path = tls_port
     target = {"host": "127.0.0.1", "port": port} if watching == "port" else {"path": path}
     checks = [{"name": "x", "type": "tls", "warning": "< 21", **target}]
-    assert f"tls:{port}" not in found("certificates", checks=checks)
+    assert f"tls:{port}" not in found("certificates", checks=checks, tls_ports=[port])
 
 
 def test_an_https_check_does_not_watch_the_days_that_are_left(found, tls_port):
     port, _path = tls_port
     checks = [{"name": "x", "type": "http", "url": f"https://127.0.0.1:{port}/", "validate_certs": False}]
-    assert f"tls:{port}" in found("certificates", checks=checks)
+    assert f"tls:{port}" in found("certificates", checks=checks, tls_ports=[port])
 
 
 def test_certificates_that_configurations_name_are_found_once(found, tls_port, tmp_path, monkeypatch):
@@ -104,26 +107,31 @@ def test_certificates_that_configurations_name_are_found_once(found, tls_port, t
         f'}}\nSSLCertificateFile "{tmp_path}/gone.pem"\nsmtpd_tls_cert_file = {path}\n# ssl_certificate /nowhere.pem;\n'
     )
     monkeypatch.setattr(certificates, "CONFIGURATIONS", (str(configuration),))
-    outcomes = found("certificates")
+    outcomes = found("certificates", tls_ports=[port])
     assert f"shown on port {port}" in outcomes[f"tls:{path}"]["summary"]
     assert f"tls:{port}" not in outcomes
     assert outcomes[f"tls:{tmp_path}/gone.pem"]["status"] == "unknown"
     assert "tls:/nowhere.pem" not in outcomes
     checks = [{"name": "x", "type": "tls", "warning": "< 21", "host": "127.0.0.1", "port": port}]
-    assert f"tls:{path}" not in found("certificates", checks=checks)
+    assert f"tls:{path}" not in found("certificates", checks=checks, tls_ports=[port])
 
 
-def test_ports_that_are_known_as_something_else_are_not_greeted(found):
+def test_ports_that_are_known_as_something_else_are_not_greeted(plain_port):
     """What a check connects to in clear never gets a greeting that it would write to its log."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        checks = [{"name": "x", "type": "http", "url": f"http://localhost:{port}/"}]
-        found("certificates", checks=checks)
-        server.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            server.accept()
-        found("certificates")
-        server.accept()[0].close()
+
+    def greeted(*checks, **options):
+        given = (
+            ArgumentSpecValidator(_inventory.SPEC).validate({"checks": list(checks), **options}).validated_parameters
+        )
+        return {port for _address, port in certificates.greeted(_inventory.read(given, None, "/nowhere")[0])}
+
+    assert plain_port in greeted()
+    for url in (f"http://localhost:{plain_port}/", f"http://127.0.0.1:{plain_port}/health"):
+        assert plain_port not in greeted({"name": "x", "type": "http", "url": url})
+    assert plain_port in greeted({"name": "x", "type": "http", "url": f"https://localhost:{plain_port}/"})
+    assert plain_port in greeted({"name": "x", "type": "port", "port": plain_port})
+    assert greeted(tls_ports=[plain_port, 1]) == {plain_port}
+    assert greeted(tls_ports=[]) == set()
 
 
 # --- Logs ---
@@ -227,7 +235,8 @@ def test_which_units_matter_and_which_checks_cover_them(tmp_path):
     units = {each.name: each for each in _units.parse(SHOWN.format(pid=os.getpid()))}
     assert units.keys() == {"shop.service", "idle.service", "job.service"}
     assert [name for name, unit in units.items() if services._matters(unit, {})] == ["idle.service", "shop.service"]
-    assert services._matters(units["job.service"]._replace(path="/lib/systemd/system/job.service"), {}) is False
+    # One that ends by itself is no service that may die.
+    assert services._matters(units["job.service"]._replace(active=True, enabled=True), {}) is False
     # One of the distribution's matters as soon as it serves others.
     nginx = units["shop.service"]._replace(name="nginx.service", path="/lib/systemd/system/nginx.service")
     assert services._matters(nginx, {}) is False

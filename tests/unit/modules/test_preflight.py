@@ -158,7 +158,10 @@ def test_check_mode_and_a_second_run_find_the_same(run, tmp_path):
 def test_passwords_are_not_repeated(run):
     secret = "s3cret-of-the-shop"
     checks = [{"name": "x", "type": "redis", "connection": {"port": 1, "password": secret}, "warning": "> 1"}]
-    sources = [{"name": "y", "engine": "postgresql", "host": "127.0.0.1", "port": 1, "password": secret}]
+    # Messages name the database, which somebody called as the password.
+    sources = [
+        {"name": "y", "engine": "postgresql", "host": "127.0.0.1", "port": 1, "database": secret, "password": secret}
+    ]
     scan = {"sources": [{"name": "x", "path": "/nowhere"}]}
     text = str(run(kinds=["reachability"], checks=checks, sources=sources, log_scan=scan, **SHOW_INVOCATION))
     assert secret not in text
