@@ -35,6 +35,8 @@ PARTITIONED = 140000
 # Statements that psql gets at once: they and what it says of them fit into the pipes.
 BATCH = 100
 INSUFFICIENT_PRIVILEGE = "42501"
+# Tables of another access method, which amcheck does not know.
+NOT_HEAP = "0A000"
 UNDEFINED = ("42P01", "3F000")
 
 
@@ -156,7 +158,7 @@ def _verdict(rows: str, problems: str, heaps: int, trees: int, work: Work) -> st
     if INSUFFICIENT_PRIVILEGE in codes:
         return "integrity not checked: this user may not use amcheck"
     locked = codes.count(_psql.LOCK)
-    others = [each for each in found if each[0] not in (_psql.LOCK, "XX000", *UNDEFINED)]
+    others = [each for each in found if each[0] not in (_psql.LOCK, "XX000", NOT_HEAP, *UNDEFINED)]
     if others:
         raise RunbookError(f"amcheck could not be used: {others[0][1]} (SQLSTATE {others[0][0]})")
     text = f"amcheck ok: {heaps} tables, {trees} indexes"

@@ -85,6 +85,10 @@ def _circumstance(path: str, text: str, work: Work) -> RunbookError:
         return Over("the time limit has passed")
     if "disk is full" in text or "disk I/O error" in text:
         return RunbookError(f"{path}: {text}. Make room in {os.path.dirname(path)}; the database is as it was.")
+    if "readonly" in text and work.dry:
+        return RunbookError(
+            f"{path}: a program that was killed has left changes half done, which only a run without check mode takes back."
+        )
     return RunbookError(f"{path}: {text}. See that the database opens with the sqlite3 program.")
 
 

@@ -11,6 +11,8 @@ import fcntl
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -241,6 +243,26 @@ def test_killed_at_any_moment_the_database_is_whole_and_the_next_run_succeeds(
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert sorted(each.name for each in tmp_path.glob("app.db*")) == ["app.db"]
     assert sorted(os.listdir(tmp_path)) == ["app.db", "state", "template-delete.db", "template-wal.db"]
+
+
+def test_check_mode_leaves_what_a_killed_program_has_left(vacuum, source, tmp_path):
+    path = sqlite_file(tmp_path / "app.db", "delete")
+    script = (
+        "import os, sqlite3, sys\n"
+        "database = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "database.execute('PRAGMA cache_spill=1'); database.execute('PRAGMA cache_size=1'); database.execute('BEGIN')\n"
+        "database.executemany('INSERT INTO gone (text) VALUES (?)', [('y' * 500,)] * 2000)\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    journal = tmp_path / "app.db-journal"
+    before = path.read_bytes(), journal.read_bytes()
+    outcome = vacuum(source(), _ansible_check_mode=True)
+    assert outcome["status"] == "critical"
+    assert "a program that was killed has left changes half done" in outcome["summary"]
+    assert (path.read_bytes(), journal.read_bytes()) == before
+    assert vacuum(source())["status"] == "ok"
+    assert content(path) == WHOLE
 
 
 def test_two_runs_at_once(vacuum, source, tmp_path, state_dir):
