@@ -72,12 +72,17 @@ def keep(
             raise
         client.run("init")
         snapshots = []
-    # A run that was killed may have brought it there already.
-    found = [each["id"] for each in snapshots if copy.path in each["paths"]]
-    snapshot = found[0] if found else client.backup(copy)
-    if not found:
-        snapshots.insert(0, _entry(snapshot, copy))
-    client.holds(snapshot, copy)
+    # A run that was killed may have brought it there already, whole or not.
+    there = [each["id"] for each in snapshots if copy.path in each["paths"]]
+    whole = [each for each in there if client.lacks(each, copy) is None]
+    snapshot = whole[0] if whole else client.backup(copy)
+    problem = None if whole else client.lacks(snapshot, copy)
+    if problem:
+        raise RunbookError(problem)
+    if not whole:
+        if there:
+            client.run("forget", "--quiet", *there)
+        snapshots = [_entry(snapshot, copy), *(each for each in snapshots if each["id"] not in there)]
     document = _catalog.manifest(copy)
     document["restic"] = {
         "repository": repository.shown,
@@ -86,7 +91,6 @@ def keep(
     }
     _manifest.write(copy.path, document)
     forgotten: dict[str, str] = {}
-    problem = None
     try:
         forgotten = {} if frozen else client.forget(snapshots, pins, policy)
     except RunbookError as error:
@@ -169,14 +173,15 @@ class _Client:
                 return str(line["snapshot_id"])
         raise RunbookError("restic backup names no snapshot. Install restic 0.14 or newer.")
 
-    def holds(self, snapshot: str, copy: _catalog.Copy) -> None:
-        """RunbookError unless the snapshot holds the copy and its manifest in their sizes."""
+    def lacks(self, snapshot: str, copy: _catalog.Copy) -> str | None:
+        """What the snapshot does not hold of the copy and its manifest; None when it holds both."""
         listed = {each.get("path"): each.get("size", 0) for each in _documents(self.run("ls", "--json", snapshot))}
-        for path in (copy.path, copy.manifest_path):
-            if listed.get(path) is None or (path == copy.path and listed[path] != copy.size_bytes):
-                raise RunbookError(
-                    f"the snapshot {snapshot[:8]} in {self._repository.shown} holds {listed.get(path)} bytes of {path}, not {copy.size_bytes}"
-                )
+        where = f"the snapshot {snapshot[:8]} in {self._repository.shown}"
+        if copy.manifest_path not in listed:
+            return f"{where} holds no {copy.manifest_path}"
+        if listed.get(copy.path) != copy.size_bytes:
+            return f"{where} holds {listed.get(copy.path, 0)} bytes of {copy.path}, which has {copy.size_bytes}"
+        return None
 
     def snapshots(self) -> list[dict[str, t.Any]]:
         """The snapshots of this source's copies, by this host from this folder; newest first."""

@@ -73,6 +73,11 @@ def snapshots(place, **more):
     )
 
 
+def locks(repository):
+    """Those that restic has finished writing."""
+    return [path for path in (repository / "locks").iterdir() if len(path.name) == 64]
+
+
 def content(place, path, **more):
     """The SHA-256 of a file in the newest snapshot."""
     argv = ["restic", "dump", "latest", str(path)]
@@ -179,22 +184,21 @@ def test_a_lost_pack_is_found_without_reading_data_and_what_cannot_be_removed_is
     assert "restic check finds damage" in result["outcomes"][1]["summary"]
 
 
-def test_the_lock_of_a_killed_run_does_not_stay_in_the_way(one, source, repository, tmp_path):
+def test_the_lock_of_a_killed_run_does_not_stay_in_the_way(one, source, repository):
     """An exclusive lock on this host whose process is dead, as `restic prune` leaves it."""
-    (tmp_path / "large").write_bytes(os.urandom(20_000_000))
     process = subprocess.Popen(["restic", "check", "--quiet"], env=environment(repository))
-    wait_for(lambda: list((repository / "locks").iterdir()))
+    wait_for(lambda: locks(repository))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert list((repository / "locks").iterdir())
+    assert locks(repository)
     outcome = one(source, restic=option(repository))
     assert outcome["status"] == "ok", outcome
-    assert not list((repository / "locks").iterdir())
+    assert not locks(repository)
 
 
 def test_a_repository_that_another_host_holds_is_waited_for(one, source, repository, monkeypatch):
     process = subprocess.Popen(["restic", "check", "--quiet"], env=environment(repository))
-    wait_for(lambda: list((repository / "locks").iterdir()))
+    wait_for(lambda: locks(repository))
     process.send_signal(signal.SIGSTOP)
     again = threading.Timer(1, process.send_signal, [signal.SIGCONT])
     again.start()
@@ -206,6 +210,25 @@ def test_a_repository_that_another_host_holds_is_waited_for(one, source, reposit
     finally:
         again.join()
         assert process.wait() == 0
+
+
+def test_a_snapshot_without_the_whole_copy_is_not_taken_for_one(one, source, repository, tmp_path, monkeypatch):
+    """The copy is cut while restic reads it: what is in the repository is not what was proven."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "restic").write_text(
+        '#!/bin/sh\ncase "$*" in *backup*) for path; do :; done; copy=${path%.manifest.json}\n'
+        f'cp -p "$copy" {tmp_path}/whole; truncate -s 10 "$copy"; {shutil.which("restic")} "$@"; status=$?\n'
+        f'cp -p {tmp_path}/whole "$copy"; exit $status;; *) exec {shutil.which("restic")} "$@";; esac\n'
+    )
+    (folder / "restic").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    outcome = one(source, restic=option(repository))
+    assert outcome["status"] == "critical"
+    assert "holds 10 bytes of " in outcome["summary"]
+    monkeypatch.undo()
+    assert one(source, restic=option(repository), interval="1d")["status"] == "ok"
+    assert len(snapshots(repository)) == 1, "the one that was cut is gone"
 
 
 def test_secrets_are_in_no_argument(one, source, repository, tmp_path, monkeypatch):
