@@ -108,10 +108,10 @@ def count(source: Source, scratch: str, figures: t.Mapping[str, t.Any], work: Wo
         + (" FOR SYSTEM_TIME ALL" if kinds[name] == _HISTORY else "")
         for number, name in enumerate(wanted)
     ]
-    argv = [*mariadb(source, scratch), "--skip-column-names"]
     sql = "".join(f"{select};\n" for select in selects)
-    done = work.commands.run(argv, data=sql, timeout=work.seconds(), **place(source)) if selects else None
-    counted = [line.split("\t") for line in done.stdout.splitlines()] if done else []
+    connection = {**source, "database": scratch}
+    text = _mysql_survey.answer(connection, sql, work, work.seconds(), "--skip-column-names") if selects else ""
+    counted = [line.split("\t") for line in text.splitlines()]
     objects: dict[str, int] = {}
     for row in rows:
         kind = _KINDS.get(row["kind"]) or row["kind"].lower().replace(" ", "_") + "s"
@@ -145,17 +145,10 @@ def quiet(source: Source, work: Work) -> str:
 
 
 def mariadb(source: Source, database: str) -> list[str]:
-    """The client that executes what it reads.
-
-    `--binary-mode` leaves it no commands of its own, such as those for a shell. Without `--comments` it takes comments out of
-    the bodies of routines, and breaks those of triggers, which stand in a comment themselves.
-    """
-    return [
-        *mysql.client("mariadb", source), *mysql.arguments(source), "--batch", "--binary-mode", "--comments",
-        "--default-character-set=utf8mb4", f"--connect-timeout={mysql.CONNECT_SECONDS}", f"--database={database}",
-    ]  # fmt: skip
+    """The client, connected to `database`."""
+    return [*_mysql_survey.client(source), f"--database={database}"]
 
 
 def place(source: Source) -> dict[str, t.Any]:
     """Where, as whom and with which secrets a client runs, for the command gateway."""
-    return {"target": mysql.target(source), "secrets": mysql.secrets(source)}
+    return _mysql_survey.place(source)

@@ -32,9 +32,6 @@ ATTEMPTS = 3
 LONGEST = 16 << 20
 _COMPLETED = "-- Dump completed"
 _STATEMENTS = ("CREATE USER IF NOT EXISTS ", "CREATE ROLE IF NOT EXISTS ", "GRANT ", "SET DEFAULT ROLE ")
-# Errors for an account that is in the table and that the server does not use.
-_NOT_SHOWN = {"1133", "1141", "1396"}
-_ERROR = re.compile(r"^ERROR (\d+)", re.MULTILINE)
 # The server makes these itself. PUBLIC is every account, and always there.
 _OWN = (_mysql_scratch.ADMIN, "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema")
 _NAME = r"`(?:[^`]|``)*`"
@@ -131,12 +128,11 @@ def restore(source: Source, path: str, figures: t.Mapping[str, t.Any], work: Wor
 
 
 def _execute(scratch: Source, sql: str, path: str, work: Work) -> None:
-    argv = [*mysql.client("mariadb", scratch), *mysql.arguments(scratch), "--batch", "--binary-mode"]
     try:
-        work.commands.run(argv, data=sql, timeout=work.seconds())
+        _mysql_survey.answer(scratch, sql, work, work.seconds())
     except CommandFailed as error:
         # The message may quote a statement, with the hash of a password.
-        numbers = ", ".join(_ERROR.findall(error.stderr)) or "none"
+        numbers = ", ".join(_mysql_survey.ERROR.findall(error.stderr)) or "none"
         raise Mismatch(f"{path}: a statement of the copy cannot be executed: number of the error {numbers}") from None
 
 
@@ -201,17 +197,9 @@ def _show(source: Source, statements: t.Sequence[str], work: Work) -> list[str]:
     """The lines that the server answers; the name of the only column is not among them."""
     if not statements:
         return []
-    argv = [
-        *mysql.client("mariadb", source), *mysql.arguments(source), "--batch", "--binary-mode", "--force", "--skip-column-names",
-        "--default-character-set=utf8mb4", f"--connect-timeout={mysql.CONNECT_SECONDS}",
-    ]  # fmt: skip
-    done = work.commands.run(
-        argv, data="".join(f"{each};\n" for each in statements), target=mysql.target(source),
-        secrets=mysql.secrets(source), timeout=work.seconds(), check=False,
-    )  # fmt: skip
-    if done.rc and (done.rc != 1 or set(_ERROR.findall(done.stderr)) - _NOT_SHOWN):
-        raise CommandFailed("mariadb", done.rc, done.stderr, work.seconds())
-    return [mysql.unescaped(line) for line in done.stdout.split("\n") if line]
+    sql = "".join(f"{each};\n" for each in statements)
+    text = _mysql_survey.answer(source, sql, work, work.seconds(), "--force", "--skip-column-names")
+    return [mysql.unescaped(line) for line in text.split("\n") if line]
 
 
 def _content(path: str, work: Work) -> list[str]:

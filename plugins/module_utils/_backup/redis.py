@@ -25,6 +25,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine impor
     Work,
 )
 from ansible_collections.sre.runbooks.plugins.module_utils._core import redis
+from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Completed
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import (
     CommandFailed,
     InputError,
@@ -186,21 +187,35 @@ def _info(source: Source, work: Work) -> dict[str, str]:
     """The fields of INFO; RunbookError when the server does not give them."""
     limit = min(each for each in (QUERY_SECONDS, work.seconds()) if each is not None)
     try:
-        done = redis.query(work.commands, source, "INFO\n", limit)
+        text, done = _ask(source, "INFO\n", limit, work)
     except CommandFailed as error:
         raise RunbookError(f"Redis at {redis.place(source)}: {error}. {_REMEDY}") from error
-    info = redis.info(done.stdout)
+    info = redis.info(text)
     if "redis_version" not in info:
-        raise RunbookError(f"Redis at {redis.place(source)}: {redis.problem(done)}. {_REMEDY}")
+        raise RunbookError(f"Redis at {redis.place(source)}: {redis.problem(done._replace(stdout=text))}. {_REMEDY}")
     return info
+
+
+def _ask(source: Source, lines: str, limit: float, work: Work) -> tuple[str, Completed]:
+    """What redis-cli prints for these commands, untouched: the command gateway blots out the password, which may be part of a number."""
+    found: list[bytes] = []
+
+    def talk(requests: t.IO[bytes], answers: t.IO[bytes]) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            requests.write(lines.encode())
+            requests.close()
+        found.append(answers.read())
+
+    done = work.commands.converse(
+        [redis.client(source)], talk, target=redis.target(source), secrets=redis.secrets(source), timeout=limit
+    )
+    return found[0].decode(errors="replace") if found else "", done
 
 
 def _files(source: Source, work: Work) -> dict[str, str]:
     """Where the server keeps its data, for a restore, which finds it stopped; nothing where the user may not ask."""
-    done = redis.query(
-        work.commands, source, "CONFIG GET dir\nCONFIG GET dbfilename\nCONFIG GET appendonly\n", QUERY_SECONDS
-    )
-    lines = done.stdout.splitlines()
+    text, _done = _ask(source, "CONFIG GET dir\nCONFIG GET dbfilename\nCONFIG GET appendonly\n", QUERY_SECONDS, work)
+    lines = text.splitlines()
     found = dict(zip(lines[::2], lines[1::2]))
     if not {"dir", "dbfilename", "appendonly"} <= found.keys():
         return {}

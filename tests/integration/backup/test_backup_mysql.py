@@ -362,3 +362,30 @@ def test_what_is_no_account_in_a_copy_of_accounts_fails(one, source, store):
         path.write_bytes(subprocess.run(["zstd", "-qc"], input=text, capture_output=True, check=True).stdout)
         with pytest.raises(_mysql_fill.Mismatch, match=words):
             item.engine.read(item.source, str(path), work)
+
+
+@pytest.mark.parametrize("password", ["teams", "10", "root"])
+def test_a_password_that_is_part_of_names_and_numbers(one, source, filled, mariadb_server, password):
+    """What is blotted out of messages is not blotted out of what is compared."""
+    mariadb_server.sql(
+        f"CREATE USER wordy@'127.0.0.1' IDENTIFIED BY '{password}'; GRANT ALL ON *.* TO wordy@'127.0.0.1' WITH GRANT OPTION"
+    )
+    rights = {"user": "wordy", "password": password}
+    globals_ = {key: value for key, value in source.items() if key != "database"} | {"globals": True}
+    try:
+        outcome = one({**source, **rights})
+        accounts = one({**globals_, **rights, "name": "accounts"}, verify="archive")
+    finally:
+        mariadb_server.sql("DROP USER wordy@'127.0.0.1'")
+    assert outcome["status"] == "ok", outcome
+    assert outcome["details"]["proof"]["tables"] == 5
+    assert "archive read" in accounts["summary"]
+
+
+def test_an_encrypted_copy_is_proven(one, source, filled, store, tmp_path):
+    """Compressed and encrypted while the rows are counted."""
+    text = subprocess.run(["age-keygen"], check=True, capture_output=True, text=True).stdout
+    outcome = one(source, encryption={"recipients": [text.partition("public key: ")[2].split()[0]]})
+    assert outcome["status"] == "ok", outcome
+    assert "restored and compared: 5 tables, 3 014 rows" in outcome["summary"]
+    assert copies(store, "main")[0][0].name.endswith(".sql.zst.age")

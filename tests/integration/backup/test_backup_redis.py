@@ -353,3 +353,21 @@ def test_keys_that_are_removed_meanwhile_are_in_the_copy(one, source, store, wir
         outcome = one({**source, "port": wire.port})
     assert outcome["status"] == "ok", outcome
     assert copies(store, "cache")[0][1]["figures"]["keys"] > 150000
+
+
+def test_a_password_that_is_part_of_numbers(one, source, filled):
+    """What is blotted out of messages is not blotted out of what is compared."""
+    filled.command("ACL", "SETUSER", "digits", "reset", "on", ">10", "+ping", "+info", "+psync", "+sync", "+replconf")
+    try:
+        outcome = one({**source, "user": "digits", "password": "10"})
+    finally:
+        filled.command("ACL", "DELUSER", "digits")
+    assert outcome["status"] == "ok", outcome
+
+
+def test_an_encrypted_copy_is_proven(one, source, store):
+    """Compressed and encrypted while the keys are counted."""
+    text = subprocess.run(["age-keygen"], check=True, capture_output=True, text=True).stdout
+    outcome = one(source, encryption={"recipients": [text.partition("public key: ")[2].split()[0]]})
+    assert outcome["status"] == "ok", outcome
+    assert copies(store, "cache")[0][0].name.endswith(".rdb.zst.age")
