@@ -196,6 +196,8 @@ requirements:
   - restic 0.14 or newer for O(restic)
   - psql, pg_dump and pg_restore for the engine postgresql, of the server's major version or newer; pg_dumpall, initdb and postgres for
     C(globals)
+  - mariadb-dump and mariadb for the engine mysql, of the server's release or newer (for MySQL mysqldump and mysql); mariadbd for C(globals)
+  - redis-cli for the engine redis; redis-check-rdb and redis-server to prove copies
 notes:
   - B(sqlite) copies the database C(path) through SQLite's online backup interface, in one read transaction in WAL mode; the source is
     never written to. Needs room for an uncompressed copy in O(directory).
@@ -210,6 +212,27 @@ notes:
     passwords, the copy is one without them, and a V(warning). V(restored) runs the script on a cluster that it makes with C(initdb)
     in the folder for temporary files, as C(run_as) or C(postgres) where this runs as root, and compares; this needs the server's
     programs on the host. The copy holds the hashes of passwords, O(encryption) is advised.
+  - B(mysql) runs C(mariadb-dump) or C(mysqldump) on C(database) (default the source's name) in one transaction, without a lock and
+    without C(RELOAD), with routines, triggers and events. C(host), C(port), C(socket), C(user), C(password), C(run_as) and C(container) say
+    how to connect; without C(password) the user's option files are read. C(exclude) lists tables and views to leave out, as patterns; leave
+    out the views of a table too. The rows are counted in the dump while it is written. The user needs C(SELECT), C(SHOW VIEW), C(TRIGGER) and
+    C(EVENT) on the database and C(SELECT) on C(mysql.proc) (MySQL C(SHOW_ROUTINE)); without them objects would be missing without a word,
+    which is a V(warning). V(restored) restores into a database C(sre_runbooks_verify_...) of the same server, which needs all
+    rights on C(`sre\_runbooks\_verify\_%`.*); it is always dropped again. In there, events are
+    disabled and definers left out; with the right to do that it stays out of the binary log, so off the replicas.
+  - B(mysql) Tables of engines without transactions (MyISAM, Aria, MEMORY) are in no snapshot, which is a V(warning). With
+    C(lock_tables=true) these tables, and no others, are locked against writers for the time of the dump; needs C(LOCK TABLES). A dump that
+    finds a table dropped or altered begins anew. One that waits for a lock waits as long as the server lets it, or O(limits.seconds).
+  - B(mysql) with C(globals=true) backs up users, roles and grants, as the server puts them into SQL; needs C(SELECT) on C(mysql.*).
+    V(restored) runs the script on a MariaDB server that it makes in O(directory), without a network, and compares; this needs the
+    package mariadb-server on the host, of the server's release. The copy holds the hashes of passwords, O(encryption) is advised.
+  - B(redis) fetches what a replica gets (C(redis-cli --rdb)) from C(host) (default V(127.0.0.1)) and C(port) (default V(6379)) or
+    C(socket), as C(user) with C(password), or in C(container). The server forks for it as for a replica of its own, and waits as long as its
+    C(repl-diskless-sync-delay) says; its files are not touched. A user of its own needs C(+ping +info +psync +sync +replconf), and for
+    a restore that finds the server's files by itself C(+config|get). V(restored) loads the copy
+    into a server without a port in O(directory), which needs as much memory as the data (looked at before), room for the unpacked
+    copy, and redis-server on the host, of the server's release or newer; this holds for databases in containers too. Accounts and
+    settings of the server are in its files, not in the copy.
   - B(files) archives C(paths) (globs are allowed). Patterns in C(exclude) with a slash are compared with whole paths, others with the last
     part. Symbolic links are archived as links. Files that vanish or change while they are read are a V(warning).
 seealso:
@@ -223,6 +246,8 @@ EXAMPLES = r"""
       - {name: feature11, engine: sqlite, path: /var/lib/feature11/feature11.db}
       - {name: ghosteam_v5, engine: postgresql, run_as: postgres}
       - {name: roles, engine: postgresql, globals: true, run_as: postgres}
+      - {name: shop, engine: mysql, container: shop-db, user: backup, password: "{{ vault_shop_backup_password }}"}
+      - {name: cache, engine: redis, socket: /run/redis/redis.sock, verify: archive}
       - name: settings
         engine: files
         paths: [/etc/feature11, /opt/feature11/.env]
