@@ -306,9 +306,10 @@ def test_mysql_writers_go_on_while_an_index_is_made(indexes, maria, mariadb_serv
 
 
 def test_mysql_what_needs_a_lock_is_refused_by_the_server(indexes, maria, mariadb_server, mariadb_database):
-    mariadb_server.sql("CREATE TABLE t (id int PRIMARY KEY, text text) ENGINE=MyISAM", mariadb_database)
-    about = indexes(maria, {"table": "t", "columns": ["id", "text"]})[0]
+    mariadb_server.sql("CREATE TABLE t (id int PRIMARY KEY, number int) ENGINE=MyISAM", mariadb_database)
+    about = indexes(maria, {"table": "t", "columns": ["number"]})[0]
     assert (about["status"], about["changed"]) == ("critical", False)
+    assert "ALGORITHM=INPLACE is not supported" in about["summary"]
 
 
 def test_mysql_reports_by_evidence(indexes, maria, mariadb_server, mariadb_database):

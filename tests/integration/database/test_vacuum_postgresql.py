@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pwd
 import threading
 import time
 
@@ -245,6 +247,14 @@ def test_a_damaged_page_is_critical_and_nothing_is_touched(vacuum, source, postg
         assert postgresql_server.psql(never, copy) == "3"
     finally:
         postgresql_server.psql(f"DROP DATABASE {copy} WITH (FORCE)")
+
+
+def test_peer_authentication_as_another_user(vacuum, source, postgresql_server, database):
+    """Only root may become another user without sudo; the socket trusts every name here."""
+    settled(postgresql_server, database)
+    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    outcome = vacuum(source(run_as=user))
+    assert (outcome["status"], outcome["metrics"]["steps"]) == ("ok", 3)
 
 
 def test_a_standby_is_skipped(vacuum, source, postgresql_standby):
