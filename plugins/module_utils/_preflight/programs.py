@@ -35,7 +35,11 @@ def look(inventory: Inventory, host: Host) -> Looked:
     """Find every program that is needed, and say who needs those that are missing."""
     needed = needs(inventory)
     findings: list[Finding] = []
-    versions = {"python": platform.python_version(), "psutil": str(_psutil.get().__version__)}
+    versions = {"python": platform.python_version()}
+    try:
+        versions["psutil"] = str(_psutil.get().__version__)
+    except RunbookError as error:
+        findings.append(Finding("program:psutil", "critical", "program_missing", str(error)))
     if tuple(map(int, platform.python_version_tuple()[:2])) < _PYTHON:
         text = f"this host runs modules by Python {platform.python_version()}"
         findings.append(Finding("program:python", "critical", "python_too_old", text, "Install Python 3.9 or newer"))

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 
 import pytest
 
-from .conftest import database, tree
+from .conftest import CHECKOUT, MODULE, database, tree
 
 CHECK = {"name": "x"}
 
@@ -117,6 +119,18 @@ def test_programs_that_are_missing_are_told_with_those_who_need_them(found, with
     assert outcomes["program:zstd"]["status"] == "critical"
     # It is told once, not as a check that cannot be made as well.
     assert found("reachability", checks=[{**CHECK, "type": "redis"}]) == {}
+
+
+def test_a_python_without_psutil(tmp_path):
+    """As on a host that nobody has prepared: it is told, and what can be looked at without it is."""
+    (tmp_path / "psutil.py").write_text("raise ImportError\n")
+    given = json.dumps({"kinds": ["programs", "databases", "policies"], "state_dir": str(tmp_path / "state")})
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{CHECKOUT / '.work/collections'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", MODULE, given], env=environment, capture_output=True, text=True, check=False
+    )
+    found = {each["subject"]: each["status"] for each in json.loads(done.stdout)["outcomes"]}
+    assert found == {"program:psutil": "critical", "preflight:databases": "unknown", "preflight:policies": "ok"}
 
 
 def test_what_runs_in_a_container_needs_no_program_on_the_host(found, without):

@@ -327,14 +327,26 @@ def prove_in_lab(tmp_path, **options):
 def test_a_container_that_no_check_looks_at(redis_container, tmp_path):
     subject = f"container:{redis_container}"
     assert prove_in_lab(tmp_path, kinds=["services"])[subject] == ["container_uncovered"]
-    for check in (
-        {"type": "containers"},
-        {"type": "containers", "names": [redis_container]},
-        {"type": "redis", "connection": {"container": redis_container}},
-    ):
-        assert subject not in prove_in_lab(tmp_path, kinds=["services"], checks=[{"name": "x", **check}]), check
-    other = [{"name": "x", "type": "containers", "project": "another"}]
-    assert subject in prove_in_lab(tmp_path, kinds=["services"], checks=other)
+    checks = [{"name": "x", "type": "containers", "names": [redis_container]}]
+    assert subject not in prove_in_lab(tmp_path, kinds=["services"], checks=checks)
+
+
+@pytest.mark.parametrize(
+    ("check", "covers"),
+    [
+        ({"type": "containers"}, True),
+        ({"type": "containers", "names": ["api", "shop-db"]}, True),
+        ({"type": "containers", "project": "shop"}, True),
+        ({"type": "redis", "connection": {"container": "shop-db"}}, True),
+        ({"type": "containers", "names": ["api"]}, False),
+        ({"type": "containers", "project": "other"}, False),
+        ({"type": "redis", "connection": {"container": "cache"}}, False),
+        ({"type": "redis"}, False),
+    ],
+)
+def test_which_checks_look_into_a_container(check, covers):
+    (found,) = read({"name": "x", **check})
+    assert services._looks_into(found, "shop-db", "shop") is covers
 
 
 def test_a_database_in_a_container_needs_a_source_too(redis_container, tmp_path):
