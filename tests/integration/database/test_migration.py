@@ -19,7 +19,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from .conftest import postgresql
+from .conftest import mysql, postgresql
 
 ALEMBIC = [sys.executable, "-m", "alembic"]
 REVISION = '''
@@ -439,3 +439,34 @@ def test_postgresql_a_lock_is_not_waited_for_behind_which_all_others_wait(
     assert outcome["status"] == "critical"
     assert "lock timeout" in outcome["summary"]
     assert "the database is still at r0" in outcome["summary"]
+
+
+# --- MariaDB ---------------------------------------------------------------------------------------------------------
+
+
+def test_mysql_half_a_migration_names_the_copy_to_restore_and_a_whole_one_succeeds(
+    migrate, call, tmp_path, template, store, mariadb_server, mariadb_database
+):
+    """D10: MariaDB takes no change of the schema back; it has no rehearsal."""
+    place = f"{mariadb_server.user}:{quote(mariadb_server.password, safe='')}@127.0.0.1:{mariadb_server.port}"
+    application = Application(tmp_path / "app", f"mysql+pymysql://{place}/{mariadb_database}")
+    application.set_up(
+        template,
+        SECOND,
+        ('op.create_table("half", sa.Column("id", sa.Integer)); op.execute("INSERT INTO missing VALUES (1)")',),
+    )
+    application.alembic("upgrade", "r0")
+    application.source = mysql(mariadb_server, mariadb_database)
+    done = call("backup", sources=[application.source], directory=str(store))
+    assert done["status"] == "ok", done
+    outcome = migrate(application, {"rehearse": False})
+    assert (outcome["status"], outcome["changed"]) == ("critical", True)
+    assert "other than before are " in outcome["summary"]
+    assert "table half" in outcome["summary"]
+    assert outcome["details"]["restore"]["name"] == "app"
+    mariadb_server.sql("DROP TABLE half", mariadb_database)
+    application.revision(2, 'op.create_index("tasks_id", "tasks", ["id"])', 'op.drop_index("tasks_id", "tasks")')
+    outcome = migrate(application, {"rehearse": False})
+    assert (outcome["status"], outcome["changed"]) == ("ok", True), outcome
+    assert mariadb_server.sql("SELECT version_num FROM alembic_version", mariadb_database) == "r2"
+    assert mariadb_server.password not in str(outcome)
