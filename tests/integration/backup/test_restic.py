@@ -157,6 +157,7 @@ def test_a_wrong_password_is_critical_and_the_copy_stays_good(run, info, source,
         assert info()["copies"][0]["failed"] is False
     (tmp_path / "password").write_text(PASSWORD + "\n")
     assert run(source, restic={**given, "check": False}, _ansible_check_mode=dry)["status"] == "ok"
+    assert (tmp_path / "restic-cache").exists() is not dry
 
 
 def test_a_flipped_bit_in_a_pack_is_found_by_the_check(run, source, repository):
@@ -212,7 +213,7 @@ def test_a_repository_that_another_host_holds_is_waited_for(one, source, reposit
         assert process.wait() == 0
 
 
-def test_a_snapshot_without_the_whole_copy_is_not_taken_for_one(one, source, repository, tmp_path, monkeypatch):
+def test_a_snapshot_without_the_whole_copy_is_not_taken_for_one(one, source, store, repository, tmp_path, monkeypatch):
     """The copy is cut while restic reads it: what is in the repository is not what was proven."""
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -225,10 +226,14 @@ def test_a_snapshot_without_the_whole_copy_is_not_taken_for_one(one, source, rep
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     outcome = one(source, restic=option(repository))
     assert outcome["status"] == "critical"
+    assert f"NOT in the restic repository {repository}: the snapshot " in outcome["summary"]
     assert "holds 10 bytes of " in outcome["summary"]
-    monkeypatch.undo()
-    assert one(source, restic=option(repository), interval="1d")["status"] == "ok"
+    monkeypatch.setenv("PATH", os.environ["PATH"].partition(":")[2])
+    outcome = one(source, restic=option(repository), interval="1d")
+    assert outcome["status"] == "ok"
     assert len(snapshots(repository)) == 1, "the one that was cut is gone"
+    ((copy, manifest),) = copies(store, "app")
+    assert content(repository, copy) == manifest["sha256"]
 
 
 def test_secrets_are_in_no_argument(one, source, repository, tmp_path, monkeypatch):
@@ -252,6 +257,9 @@ def test_a_source_may_stay_at_home_or_go_elsewhere(run, source, store, repositor
     assert run(home, away, restic=option(repository))["status"] == "ok"
     assert not list((repository / "snapshots").iterdir())
     assert [each["tags"][1] for each in snapshots(other)] == ["else"]
+    moved = {**source, "name": "else", "restic": option(repository), "interval": "1d"}
+    assert run(moved)["outcomes"][0]["details"]["restic"]["repository"] == str(repository)
+    assert [each["tags"][1] for each in snapshots(repository)] == ["else"]
 
 
 def test_without_restic_the_copy_is_made_and_the_package_named(run, source, store, without, repository):
