@@ -41,7 +41,11 @@ _SETTINGS = (
 )  # fmt: skip
 _TABLESPACE = re.compile(rb"(\s*CREATE\s+TABLESPACE\s.*\sLOCATION\s+)E?'(?:[^']|'')*'(\s*;\s*)", re.DOTALL)
 _HASHES = re.compile(r"SCRAM-SHA-256\$[^'\s]*|md5[0-9a-f]{32}", re.IGNORECASE)
-_SIGNS = re.compile(rb"['\"\\]")
+# All that pg_dumpall writes of globals.
+_KINDS = re.compile(
+    rb"(SET|GRANT|REVOKE|(CREATE|ALTER) (ROLE|TABLESPACE)|COMMENT ON (ROLE|TABLESPACE)|SECURITY LABEL ON (ROLE|TABLESPACE)) "
+)
+_SIGNS = re.compile(rb"['\";$\\]")
 
 
 class _Cluster(t.NamedTuple):
@@ -94,8 +98,8 @@ def run(source: Source, superuser: str, stages: t.Sequence[t.Sequence[str]], sql
 def statements(script: t.Iterable[bytes]) -> t.Iterator[bytes]:
     """The statements of a script of pg_dumpall, whose lines are given; comments and commands of psql are left out.
 
-    Quotes inside quotes are doubled there, so that each one begins or ends something. A command of psql within a
-    statement is Mismatch: pg_dumpall writes none, and psql would obey it.
+    Quotes inside quotes are doubled there, so that each one begins or ends something. A command of psql, a second
+    statement in a line or a dollar outside of quotes is Mismatch: pg_dumpall writes none, and psql would obey it.
     """
     statement: list[bytes] = []
     quote = b""
@@ -103,14 +107,18 @@ def statements(script: t.Iterable[bytes]) -> t.Iterator[bytes]:
         if not statement and (not line.strip() or line.startswith((b"--", b"\\"))):
             continue
         statement.append(line)
-        for sign in _SIGNS.findall(line):
+        text = line.rstrip()
+        for found in _SIGNS.finditer(text):
+            sign = found[0]
             if quote:
                 quote = b"" if sign == quote else quote
-            elif sign == b"\\":
-                raise Mismatch("the script holds a command of psql, which pg_dumpall does not write")
-            else:
+            elif sign in (b"'", b'"'):
                 quote = sign
-        if not quote and line.rstrip().endswith(b";"):
+            elif sign != b";" or found.end() != len(text):
+                raise Mismatch(
+                    "the script holds a command of psql, or two statements in a line: pg_dumpall writes neither"
+                )
+        if not quote and text.endswith(b";"):
             yield b"".join(statement)
             statement = []
     if statement:
@@ -118,7 +126,12 @@ def statements(script: t.Iterable[bytes]) -> t.Iterator[bytes]:
 
 
 def adapted(statement: bytes, superuser: str) -> bytes | None:
-    """A statement as the scratch cluster can run it: its superuser is there already, tablespaces have no place of their own."""
+    """A statement as the scratch cluster can run it: its superuser is there already, tablespaces have no place of their own.
+
+    Mismatch for one that makes no role, tablespace or right: a superuser's statement can start programs.
+    """
+    if not _KINDS.match(statement):
+        raise Mismatch("the script holds a statement that pg_dumpall does not write for globals")
     name = superuser.encode()
     if statement.strip() in (b"CREATE ROLE %s;" % name, b'CREATE ROLE "%s";' % name.replace(b'"', b'""')):
         return None

@@ -27,6 +27,8 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.command import 
 
 from .conftest import copies
 
+# Of this process: others run the same tests at the same time.
+TOKEN = f"test{os.getpid()}"
 # Other tests of this session make roles too; these have names that nobody else uses.
 OWNER, MEMBER = 'odd "owner', "ein mitglied's"
 ROLES = f"""
@@ -59,8 +61,9 @@ def source(postgresql_server):
     postgresql_server.psql(drop)
 
 
-def clusters():
-    return list(Path(tempfile.gettempdir()).glob("sre-runbooks-*/data/PG_VERSION"))
+def clusters(store, inside=""):
+    """What there is in the scratch clusters of this test."""
+    return list(Path(tempfile.gettempdir()).glob(f"sre-runbooks-{_work.token(str(store / 'roles'))}-*{inside}"))
 
 
 def script(path):
@@ -71,7 +74,6 @@ def test_globals_are_restored_into_a_cluster_of_their_own_and_compared(one, sour
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     monkeypatch.chdir(closed)
-    before = clusters()
     outcome = one(source)
     assert outcome["status"] == "ok", outcome
     assert outcome["subject"] == "postgresql:roles"
@@ -90,7 +92,7 @@ def test_globals_are_restored_into_a_cluster_of_their_own_and_compared(one, sour
     assert figures["tablespaces"]["elsewhere"] == "postgres"
     text = script(path)
     assert "SCRAM-SHA-256$" in text
-    assert clusters() == before, "the scratch cluster is gone"
+    assert not clusters(store), "the scratch cluster is gone"
 
 
 def test_hashes_of_passwords_stand_in_the_copy_alone(run, source, store, postgresql_server, caplog):
@@ -119,7 +121,7 @@ def prove(one, source, store):
         (item,), _secrets = _settings.items([source])
         with patch_module_args({}):
             module = runbook.build({})
-        work = Work(Commands(module.run_command), choose("zstd", None), str(path.parent), "roles", "token", level)
+        work = Work(Commands(module.run_command), choose("zstd", None), str(path.parent), "roles", TOKEN, level)
         return _verify.prove(item.engine, item.source, str(path), document, work)
 
     return go
@@ -142,10 +144,15 @@ def test_a_script_that_was_cut_fails(prove, level):
     [
         ("WITH ADMIN OPTION", "", "memberships of the restored copy differ"),
         ("CONNECTION LIMIT 3", "", f"roles of the restored copy differ from the source's in the dump: {MEMBER}"),
-        (" SET search_path ", " SET work_mem TO '1MB'; --", "settings of the restored copy differ"),
+        (" SET search_path TO", " SET work_mem TO '1MB';\n--", "settings of the restored copy differ"),
         ("CREATE TABLESPACE elsewhere", "-- ", "elsewhere"),
         ("PASSWORD 'SCRAM", "PASSWRD 'SCRAM", "unrecognized role option"),
         ("CREATE ROLE", "\\! touch /tmp/sre-runbooks-obeyed\nCREATE ROLE", None),
+        (
+            "\nCREATE ROLE",
+            "\nCOPY (SELECT 1) TO PROGRAM 'touch /tmp/sre-runbooks-obeyed';\nCREATE ROLE",
+            "a statement that",
+        ),
         ("CREATE ROLE", "SELECT 1 \\! touch /tmp/sre-runbooks-obeyed\n;CREATE ROLE", "a command of psql"),
     ],
 )
@@ -156,7 +163,7 @@ def test_what_does_not_come_back_is_told(prove, old, new, reason):
         assert reason in record["figures"]["problem"]
     assert "SCRAM-SHA-256$" not in json.dumps(record)
     assert not os.path.exists("/tmp/sre-runbooks-obeyed")
-    assert not list(Path(tempfile.gettempdir()).glob("sre-runbooks-token-*"))
+    assert not list(Path(tempfile.gettempdir()).glob(f"sre-runbooks-{TOKEN}-*"))
 
 
 def test_without_the_right_to_read_passwords_there_is_a_warning(one, source, store, postgresql_server):
@@ -209,13 +216,11 @@ def test_what_a_killed_run_left_is_removed_by_the_next(one, source, store):
 def test_a_cluster_ends_with_its_maker(started, source, store):
     """kill -9 of the module while the scratch server runs: the kernel ends the server."""
     process = started(source)
-    token = _work.token(str(store / "roles"))
-    pattern = f"sre-runbooks-{token}-*/data/postmaster.pid"
     deadline = time.monotonic() + 30
-    while not (found := list(Path(tempfile.gettempdir()).glob(pattern))):
+    while not (found := [text for path in clusters(store, "/data/postmaster.pid") if (text := path.read_text())]):
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
-    server = int(found[0].read_text().split()[0])
+    server = int(found[0].split()[0])
     process.kill()
     process.wait()
     while os.path.exists(f"/proc/{server}") and time.monotonic() < deadline:

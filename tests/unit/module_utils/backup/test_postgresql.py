@@ -79,7 +79,17 @@ def test_a_script_is_cut_at_the_ends_of_its_statements(script, expected):
     assert [each.decode() for each in found] == expected
 
 
-@pytest.mark.parametrize("script", ["SELECT 1 \\! true\n;\n", "SELECT 1\n\\! true\n;\n", "SELECT 'x;\n"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "SELECT 1 \\! true\n;\n",
+        "SELECT 1\n\\! true\n;\n",
+        "SELECT 'x;\n",
+        "GRANT a TO b; DO 'x';\n",
+        "GRANT a TO b; -- c;\n",
+        "GRANT $$;\n$$ TO b;\n",
+    ],
+)
 def test_what_pg_dumpall_does_not_write_is_refused(script):
     with pytest.raises(Mismatch):
         list(_postgresql_scratch.statements(script.encode().splitlines(keepends=True)))
@@ -108,6 +118,18 @@ def test_a_script_never_reaches_outside_its_scratch_cluster(statement, expected)
     assert found == (None if expected is None else expected.encode())
 
 
-def test_a_tablespace_in_another_form_is_refused():
+@pytest.mark.parametrize(
+    "statement",
+    [
+        b"CREATE TABLESPACE a LOCATION $$/mnt/x$$;\n",
+        b"CREATE TABLESPACE a LOCATION '/x' WITH (b = 'c');\n",
+        b"COPY a TO PROGRAM 'b';\n",
+        b"/**/ CREATE TABLESPACE a LOCATION '/x';\n",
+        b"CREATE/**/TABLESPACE a LOCATION '/x';\n",
+        b"ALTER SYSTEM SET archive_command = 'x';\n",
+        b"DO 'x';\n",
+    ],
+)
+def test_other_statements_are_refused(statement):
     with pytest.raises(Mismatch):
-        _postgresql_scratch.adapted(b"CREATE TABLESPACE a LOCATION $$/mnt/x$$;\n", "postgres")
+        _postgresql_scratch.adapted(statement, "postgres")
