@@ -47,6 +47,15 @@ options:
     description: All other options of M(sre.runbooks.backup), such as C(directory), C(interval) and C(retention).
     type: dict
     default: {}
+  targets:
+    description: The C(targets) of M(sre.runbooks.backup_verify); C(recovery_point) is read.
+    type: dict
+    default: {}
+  units:
+    description: systemd units that a restore would stop and start.
+    type: list
+    elements: str
+    default: []
   log_scan:
     description: The options of M(sre.runbooks.log_scan), C(sources) and C(rules) among them.
     type: dict

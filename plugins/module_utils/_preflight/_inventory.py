@@ -15,7 +15,7 @@ import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _settings
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _recovery, _settings
 from ansible_collections.sre.runbooks.plugins.module_utils._core import units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _check
@@ -32,6 +32,8 @@ SPEC: dict[str, t.Any] = {
     "health": {"type": "dict", "default": {}},
     "sources": {"type": "list", "elements": "dict", "default": []},
     "backup": {"type": "dict", "default": {}},
+    "targets": {"type": "dict", "default": {}},
+    "units": {"type": "list", "elements": "str", "default": []},
     "log_scan": {"type": "dict", "default": {}},
     "log_cleanup": {"type": "dict", "default": {}},
     "run_every": {"type": "str", "default": "24h"},
@@ -69,6 +71,8 @@ class Inventory(t.NamedTuple):
     scan: _options.Options | None
     cleanups: list[Cleanup]
     sources: list[t.Mapping[str, t.Any]]
+    targets: _recovery.Targets
+    units: list[str]
     directory: str
     health_timeout: float
     run_every: float
@@ -98,6 +102,8 @@ def read(
         _scan(options["log_scan"], findings),
         _cleanups(options["log_cleanup"].get("policies") or [], findings),
         [each for each in options["sources"] if isinstance(each, dict)],
+        _targets(options["targets"], findings),
+        list(options["units"]),
         jobs[0].settings.directory if jobs else options["backup"].get("directory") or _settings.DIRECTORY,
         float(options["health"].get("timeout") or 30),
         _positive(options["run_every"], "run_every"),
@@ -172,6 +178,19 @@ def _jobs(
         except RunbookError as error:
             findings.append(broken(f"{each.get('engine', 'backup')}:{name}", error))
     return jobs
+
+
+def _targets(given: t.Mapping[str, t.Any], findings: list[Finding]) -> _recovery.Targets:
+    result = ArgumentSpecValidator(_recovery.SPEC["options"]).validate(
+        {k: v for k, v in given.items() if v is not None}
+    )
+    try:
+        if result.error_messages:
+            raise RunbookError("; ".join(result.error_messages))
+        return _recovery.targets(result.validated_parameters)
+    except RunbookError as error:
+        findings.append(broken("targets", error))
+        return _recovery.targets(None)
 
 
 def _scan(given: t.Mapping[str, t.Any], findings: list[Finding]) -> _options.Options | None:

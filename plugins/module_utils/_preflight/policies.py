@@ -27,6 +27,7 @@ RULES = {
     "level_over_proof": "the check counts copies at a level that no copy is proven at: it alarms for ever",
     "check_elsewhere": "a backup check looks where the inventory's backups are not, or for a name that no source has",
     "backup_unwatched": "nobody is told when the backups of a source stop",
+    "point_under_interval": "the promised recovery point passes before the next backup is due: it is broken while all goes as planned",
     "drill_over_retention": "what is found broken in a drill has no copy left from before the last one",
     "verified_over_retention": "more proven copies are to stay than the other rules keep: these rules decide nothing",
     "secrets_in_clear": "files that hold secrets by their names are copied without encryption",
@@ -152,6 +153,13 @@ def holds(policy: Policy, step: float) -> int:
 def _retention(job: Job, inventory: Inventory) -> t.Iterator[Finding]:
     step = oldest(job.settings.interval, inventory.run_every)
     policy = job.settings.policy
+    promised = inventory.targets.of(job.item.name, True).point_seconds
+    if promised is not None and promised < step:
+        yield Finding(
+            _subject(job), "warning", "point_under_interval",
+            f"its newest copy gets {show_duration(step)} old, the recovery point promised is {show_duration(promised)}",
+            "Make backups more often (interval, and the schedule), or promise less",
+        )  # fmt: skip
     back = reach(policy, step)
     # A floor of proven copies keeps as many, whatever the rules say.
     floor = policy.minimum_verified * step

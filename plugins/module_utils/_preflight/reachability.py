@@ -44,6 +44,15 @@ def look(inventory: Inventory, host: Host) -> Looked:
         findings += _scan_source(source, host)
     for cleanup in inventory.cleanups:
         findings += _cleanup(cleanup)
+    states = _units.load_states(inventory.units, host.commands)
+    findings += [
+        Finding(
+            f"service:{name}", "critical", "unit_missing", "a restore would stop and start it, and systemd knows no such unit",
+            "Correct its name",
+        )
+        for name, state in states.items()
+        if state == "not-found"
+    ]  # fmt: skip
     text = f"{len(checks)} checks were made, {len(sources)} backup sources answered, {len(scanned)} scan sources can be read"
     return Looked(findings, text)
 

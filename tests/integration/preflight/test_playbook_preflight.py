@@ -62,15 +62,22 @@ def test_the_defaults_are_those_of_the_other_roles():
     assumed = {
         name: text.removeprefix(f"{{{{ {name} | default(").removesuffix(") }}") for name, text in assumed.items()
     }
+    for name in ("backup_verify_targets", "restore_services"):
+        text = preflight["preflight_targets" if name == "backup_verify_targets" else "preflight_units"]
+        assumed[name] = text.removeprefix(f"{{{{ {name} | default(").removesuffix(") }}")
     for stage in ("health", "backup", "log_scan", "log_cleanup"):
         pairs = re.findall(r"(\w+)=(\w+) \| default\((.*?)\)(?=, |\) \}\})", preflight[f"preflight_{stage}"])
         for option, name, value in pairs:
             assert name == f"{stage}_{option}"
             assumed[name] = value
-    assert len(assumed) == 18
+    assert len(assumed) == 20
     for name, value in assumed.items():
-        role = next(each for each in ("health", "backup", "log_cleanup", "log_scan") if name.startswith(each))
-        theirs = defaults(role)[name]
+        role = next(
+            each
+            for each in ("health", "backup_verify_targets", "backup", "log_cleanup", "log_scan", "restore")
+            if name.startswith(each)
+        )
+        theirs = defaults("backup_verify" if role == "backup_verify_targets" else role)[name]
         if "{{" in str(theirs):
             assert "".join(f"{{{{{value}}}}}".split()) == "".join(theirs.split()), name
         else:

@@ -98,6 +98,8 @@ BROKEN = [
     ({"log_scan": {"sources": [{"name": "x", "path": "/x"}], "rules": [{"name": "y"}]}}, "log_scan", "pattern"),
     ({"log_cleanup": {"policies": [{"name": "x", "paths": ["/"], "patterns": ["*"], "action": "delete"}]}},
      "log_cleanup:x", "would take every file"),
+    ({"targets": {"recovery_point": "soon"}}, "targets", "is no duration"),
+    ({"targets": {"recovery": "1h"}}, "targets", "recovery"),
     ({"log_cleanup": {"policies": [{"name": "x"}]}}, "log_cleanup:x", "missing required arguments"),
 ]  # fmt: skip
 

@@ -79,6 +79,9 @@ WRONG = [
     ("check_elsewhere", "backup:age", {"checks": [{**AGE, "names": ["shop", "shpo", "etc"]}]}),
     ("backup_unwatched", "files:etc", {"checks": [{**AGE, "names": ["shop"]}]}),
     ("backup_unwatched", "sqlite:shop", {"checks": []}),
+    # D4: a promise of four hours needs more than one backup a day.
+    ("point_under_interval", "sqlite:shop", {"targets": {"recovery_point": "4h"}}),
+    ("point_under_interval", "files:etc", {"targets": {"names": {"etc": {"recovery_point": "23h"}}}}),
     # D4: the quarterly drill needs copies of a quarter.
     ("drill_over_retention", "sqlite:shop", {"drill_period": "92d"}),
     ("drill_over_retention", "sqlite:shop", sources(SHOP, retention={"keep_last": 3})),
@@ -125,6 +128,8 @@ RIGHT = [
     ("check_elsewhere", {"checks": [{**AGE, "directory": "/var/backups/sre-runbooks/"}]}),
     ("check_elsewhere", {"checks": [AGE], **sources()}),
     ("backup_unwatched", {"checks": [{**AGE, "names": ["shop"]}, {**AGE, "name": "b", "names": ["etc"]}]}),
+    ("point_under_interval", {"targets": {"recovery_point": "26h", "recovery_time": "1h"}}),
+    ("point_under_interval", {"targets": {"recovery_point": "4h"}, "run_every": "1h", **sources(SHOP, interval="4h")}),
     ("drill_over_retention", {"drill_period": "92d", **sources(SHOP, retention={"keep_monthly": 4})}),
     ("drill_over_retention", sources(SHOP, retention={"keep_last": 7})),
     ("drill_over_retention", sources(SHOP, retention={"keep_last": 2, "minimum_verified": 7})),
