@@ -197,7 +197,7 @@ requirements:
   - psql, pg_dump and pg_restore for the engine postgresql, of the server's major version or newer; pg_dumpall, initdb and postgres for
     C(globals)
   - mariadb-dump and mariadb for the engine mysql, of the server's release or newer (for MySQL mysqldump and mysql); mariadbd for C(globals)
-  - redis-cli for the engine redis; redis-check-rdb and redis-server to prove copies
+  - redis-cli for the engine redis; redis-check-rdb to prove copies, of the server's release or newer
 notes:
   - B(sqlite) copies the database C(path) through SQLite's online backup interface, in one read transaction in WAL mode; the source is
     never written to. Needs room for an uncompressed copy in O(directory).
@@ -231,7 +231,7 @@ notes:
     C(repl-diskless-sync-delay) says; its files are not touched. A user of its own needs C(+ping +info +psync +sync +replconf), and for
     a restore that finds the server's files by itself C(+config|get). V(restored) loads the copy
     into a server without a port in O(directory), which needs as much memory as the data (looked at before), room for the unpacked
-    copy, and redis-server on the host, of the server's release or newer; this holds for databases in containers too. Accounts and
+    copy, and redis-tools on the host, of the server's release or newer; this holds for databases in containers too. Accounts and
     settings of the server are in its files, not in the copy.
   - B(files) archives C(paths) (globs are allowed). Patterns in C(exclude) with a slash are compared with whole paths, others with the last
     part. Symbolic links are archived as links. Files that vanish or change while they are read are a V(warning).

@@ -19,6 +19,7 @@ COPIES = [
     ("resources1", "feature11", "sqlite"),
     ("resources1", "feature11_config", "files"),
     ("models1", "ghosteam_v5", "postgresql"),
+    ("models1", "ghosteam_cache", "redis"),
     ("models1", "ghosteam_config", "files"),
     ("models1", "ghosteam_models", "files"),
 ]

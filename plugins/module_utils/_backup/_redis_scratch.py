@@ -33,13 +33,15 @@ _CIRCUMSTANCES = (
 
 def load(path: str, used_memory_bytes: int, work: Work) -> tuple[dict[str, int], float]:
     """Keys by database of a server that has loaded the copy `path`, and the seconds that it took."""
-    require("redis-server")
+    program = shutil.which("redis-server") or require("redis-check-rdb")
     _enough_memory(used_memory_bytes)
     folder = work.scratch("restore")
     files.make_directory(folder)
     # A path of a socket has at most 107 characters, that of a backup folder may have more.
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        # They are one program, which goes by the name it is called by; Debian's package of the other name would start a service.
+        os.symlink(program, os.path.join(folder, "redis-server"))
         started = time.monotonic()
         _packing.unpack_to(work.commands, work.unpack(path), os.path.join(folder, "copy.rdb"), work.seconds())
         return _serve(path, folder, f"/proc/{os.getpid()}/fd/{descriptor}/s", work), time.monotonic() - started
@@ -85,7 +87,7 @@ def _serve(path: str, folder: str, address: str, work: Work) -> dict[str, int]:
     # The kernel ends the server when this process is killed, and prefers it to all others when memory runs out. As a replica (of
     # nobody) it keeps keys whose time has passed, so that the numbers do not depend on when the proof is made.
     argv = [
-        "setpriv", "--pdeathsig", "KILL", "choom", "--adjust", "1000", "--", "redis-server", "--port", "0", "--unixsocket", address,
+        "setpriv", "--pdeathsig", "KILL", "choom", "--adjust", "1000", "--", os.path.join(folder, "redis-server"), "--port", "0", "--unixsocket", address,
         "--unixsocketperm", "700", "--dir", folder, "--dbfilename", "copy.rdb", "--save", "", "--appendonly", "no",
         "--daemonize", "no", "--databases", str(DATABASES), "--replicaof", "127.0.0.1", "1", "--loglevel", "warning",
     ]  # fmt: skip

@@ -24,7 +24,7 @@ PACKAGES = {
     "journalctl": "systemd", "mariadb": "mariadb-client", "mariadb-dump": "mariadb-client", "mariadb-install-db": "mariadb-server",
     "mariadbd": "mariadb-server", "mysql": "mariadb-client", "mysqldump": "mariadb-client", "openssl": "openssl",
     "pg_dump": "postgresql-client", "pg_dumpall": "postgresql-client", "pg_restore": "postgresql-client", "psql": "postgresql-client",
-    "redis-check-rdb": "redis-tools", "redis-cli": "redis-tools", "redis-server": "redis-server",
+    "redis-check-rdb": "redis-tools", "redis-cli": "redis-tools", "redis-server": "redis-tools",
     "restic": "restic", "setpriv": "util-linux", "sha256sum": "coreutils", "sqlite3": "sqlite3",
     "sudo": "sudo", "systemctl": "systemd", "tar": "tar", "tee": "coreutils", "timeout": "coreutils",
     "wc": "coreutils", "xz": "xz-utils", "zstd": "zstd",

@@ -55,6 +55,8 @@ def packages(tmp_path, variables):
         ({"runbooks_databases_a": [{"name": "d", "engine": "sqlite", "path": "/x"}]}, ["zstd"]),
         ({"runbooks_databases_a": [{"name": "d", "engine": "postgresql"}]}, ["postgresql-client", "zstd"]),
         ({"runbooks_databases_a": [{"name": "d", "engine": "postgresql", "container": "db"}]}, ["zstd"]),
+        ({"runbooks_databases_a": [{"name": "d", "engine": "mysql"}]}, ["default-mysql-client", "zstd"]),
+        ({"runbooks_databases_a": [{"name": "d", "engine": "redis", "container": "db"}]}, ["redis-tools", "zstd"]),
         ({"runbooks_files_a": [{"name": "f", "engine": "files", "encryption": {"recipients": ["age1"]}}]}, ["age", "zstd"]),
         ({"runbooks_files_a": [FILES], "runbooks_encryption": {"recipients": ["age1"]}}, ["age", "zstd"]),
         ({"runbooks_files_a": [FILES], "backup_encryption": {}, "runbooks_encryption": {"recipients": ["age1"]}}, ["zstd"]),
