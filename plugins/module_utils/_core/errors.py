@@ -51,3 +51,7 @@ class CommandFailed(RunbookError):
 
 class Busy(RunbookError):
     """Another run holds the lock."""
+
+
+class TargetDown(RunbookError):
+    """What is checked does not answer or is not there: `critical`, in contrast to a check that could not be made."""

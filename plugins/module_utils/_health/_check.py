@@ -35,6 +35,7 @@ from ansible.module_utils.errors import UnsupportedError
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import threshold, units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import TargetDown as TargetDown  # noqa: PLC0414 - families take it from here
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _registry
 
 if t.TYPE_CHECKING:
@@ -54,10 +55,6 @@ COMMON_OPTIONS: dict[str, t.Any] = {
 
 # What Prometheus takes as a name, without the colon, which is for its own rules.
 METRIC_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-
-
-class TargetDown(RunbookError):
-    """What is checked does not answer or is not there: `critical`, in contrast to a check that could not be made."""
 
 
 class Host(t.NamedTuple):

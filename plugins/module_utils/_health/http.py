@@ -12,10 +12,9 @@ import re
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core import pattern
+from ansible_collections.sre.runbooks.plugins.module_utils._core import pattern, web
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
-from ansible_collections.sre.runbooks.plugins.module_utils._health import _http
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 
 METRICS = ("response_seconds", "status_code")
@@ -26,7 +25,7 @@ EXPECT = {
     "matches": {"type": "str"},
 }
 OPTIONS: dict[str, t.Any] = {
-    **_http.OPTIONS,
+    **web.OPTIONS,
     "method": {"type": "str", "default": "GET"},
     "body": {"type": "raw", "no_log": True},
     "expect": {"type": "dict", "options": EXPECT},
@@ -42,8 +41,8 @@ MATCH_SECONDS = 0.5
 
 def refuse(options: t.Mapping[str, t.Any]) -> None:
     """What makes no request at all."""
-    _http.refuse(options)
-    if not re.fullmatch(_http.WORD, options["method"]):
+    web.refuse(options)
+    if not re.fullmatch(web.WORD, options["method"]):
         raise InputError("method", options["method"], "is no method of HTTP", "Write one word, such as GET.")
     expect = options["expect"] or {}
     if expect.get("matches"):
@@ -66,7 +65,7 @@ def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
             metrics.update(_values(options["values"], document))
             unmet.extend(_unlike(expect.get("json") or {}, document))
     if unmet:
-        return [Observation(metrics, f"{_http.shown(options['url'])}: {'; '.join(unmet)}", "critical")]
+        return [Observation(metrics, f"{web.shown(options['url'])}: {'; '.join(unmet)}", "critical")]
     summary = f"{options['method']} answered {status} in {show_duration(metrics['response_seconds'])}"
     return [Observation(metrics, summary)]
 
@@ -84,26 +83,14 @@ def _fetch(options: t.Mapping[str, t.Any], deadline: float) -> tuple[int, bytes]
         headers["Content-Type"] = "application/x-www-form-urlencoded"
     data = None if given is None else str(given).encode()
     wanted = (options["expect"] or {}).get("status") or ()
-    with _http.ask(options, deadline, method=options["method"], body=data, headers=headers, stop=wanted) as answer:
+    with web.ask(options, deadline, method=options["method"], body=data, headers=headers, stop=wanted) as answer:
         return answer.status, answer.body(BODY_LIMIT, f"the body is larger than {show_size(BODY_LIMIT)}")
 
 
 def _values(paths: t.Mapping[str, t.Any], document: t.Any) -> dict[str, float]:
     """The figures that stand at `paths`; one that is missing or no number is left out."""
-    found = {name: _number(find(document, str(path))) for name, path in paths.items()}
+    found = {name: _number(web.find(document, str(path))) for name, path in paths.items()}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def find(document: t.Any, path: str) -> t.Any:
-    """What stands at `path` (`database.status`, `workers.0.name`) in a JSON document; None when nothing does."""
-    for part in path.split("."):
-        if isinstance(document, dict):
-            document = document.get(part)
-        elif isinstance(document, list) and part.isdecimal() and int(part) < len(document):
-            document = document[int(part)]
-        else:
-            return None
-    return document
 
 
 def _number(value: t.Any) -> float | None:
@@ -138,7 +125,7 @@ def _unlike(wanted: t.Mapping[str, t.Any], document: t.Any) -> list[str]:
     """What the JSON should have held and did not."""
     unlike = []
     for path, value in wanted.items():
-        actual = find(document, str(path))
+        actual = web.find(document, str(path))
         if actual != value or isinstance(actual, bool) != isinstance(value, bool):
             unlike.append(f"{path} is {json.dumps(actual)[:80]}, expected {json.dumps(value)}")
     return unlike

@@ -11,9 +11,9 @@ import re
 import time
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import web
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
-from ansible_collections.sre.runbooks.plugins.module_utils._health import _http
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import (
     METRIC_NAME,
     Host,
@@ -22,7 +22,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._health._check import
 )
 
 METRICS = ("response_seconds",)
-OPTIONS: dict[str, t.Any] = {**_http.OPTIONS, "samples": {"type": "dict", "default": {}}}
+OPTIONS: dict[str, t.Any] = {**web.OPTIONS, "samples": {"type": "dict", "default": {}}}
 DEFAULT_BOUNDS: dict[str, t.Any] = {}
 INHERENT = True
 # Samples of one selector that are looked at; a selector of more has forgotten a label.
@@ -69,7 +69,7 @@ def names(options: t.Mapping[str, t.Any]) -> list[str]:
 
 def refuse(options: t.Mapping[str, t.Any]) -> None:
     """Selectors are read before anything is asked for."""
-    _http.refuse(options)
+    web.refuse(options)
     for name, text in options["samples"].items():
         if not re.fullmatch(METRIC_NAME, str(name)) or name in METRICS:
             raise InputError("samples", name, "is no name for a metric", "Use letters, digits and underscores.")
@@ -88,12 +88,12 @@ def observe(options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
     """Read the page once. Samples that are alone under their name are one observation, the others one each."""
     wanted = {str(name): selector(str(text), "samples") for name, text in options["samples"].items()}
     started = time.monotonic()
-    with _http.ask(options, started + options["timeout"], headers=ACCEPT) as answer:
+    with web.ask(options, started + options["timeout"], headers=ACCEPT) as answer:
         if answer.status != 200:
-            raise TargetDown(f"{_http.shown(options['url'])}: status is {answer.status}, expected 200")
+            raise TargetDown(f"{web.shown(options['url'])}: status is {answer.status}, expected 200")
         any_sample, found = read(answer.pieces(), wanted)
     if not any_sample:
-        raise TargetDown(f"{_http.shown(options['url'])}: the answer holds no sample, it is no page of metrics")
+        raise TargetDown(f"{web.shown(options['url'])}: the answer holds no sample, it is no page of metrics")
     seconds = round(time.monotonic() - started, 6)
     return observations(found, seconds)
 
@@ -134,7 +134,7 @@ def _blocks(pieces: t.Iterable[bytes]) -> t.Iterator[bytes]:
         else:
             rest += piece
         if len(rest) > LINE_LIMIT:
-            raise _http.NoHttp(f"a line of the page is longer than {LINE_LIMIT} bytes")
+            raise web.NoHttp(f"a line of the page is longer than {LINE_LIMIT} bytes")
     yield rest
 
 

@@ -12,13 +12,13 @@ import time
 import typing as t
 from urllib.parse import urlencode
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import web
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_size
-from ansible_collections.sre.runbooks.plugins.module_utils._health import _http
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
 
 METRICS = ("value",)
-OPTIONS: dict[str, t.Any] = {**_http.OPTIONS, "query": {"type": "str", "required": True}}
+OPTIONS: dict[str, t.Any] = {**web.OPTIONS, "query": {"type": "str", "required": True}}
 DEFAULT_BOUNDS: dict[str, t.Any] = {}
 INHERENT = False
 # Read, JSON takes ten times its length in memory.
@@ -29,7 +29,7 @@ SERIES_LIMIT = 100
 
 def refuse(options: t.Mapping[str, t.Any]) -> None:
     """The address is the server's, to which the path of its interface is added."""
-    _http.refuse(options)
+    web.refuse(options)
     if "?" in options["url"] or "#" in options["url"]:
         raise InputError(
             "url",
@@ -45,7 +45,7 @@ def observe(options: t.Mapping[str, t.Any], _host: Host) -> list[Observation]:
     """Ask once, at the server's own time."""
     asked = urlencode({"query": options["query"], "timeout": f"{options['timeout']:g}s"})
     url = f"{options['url'].rstrip('/')}/api/v1/query?{asked}"
-    with _http.ask(options, time.monotonic() + options["timeout"], url=url) as answer:
+    with web.ask(options, time.monotonic() + options["timeout"], url=url) as answer:
         status, body = answer.status, answer.body(BODY_LIMIT, f"the answer is larger than {show_size(BODY_LIMIT)}")
     try:
         document = json.loads(body)

@@ -17,10 +17,10 @@ import ssl
 import time
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core.connect import connect
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
 from ansible_collections.sre.runbooks.plugins.module_utils._health import tls
-from ansible_collections.sre.runbooks.plugins.module_utils._health._connect import connect
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight import _listeners, _servers
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight._finding import Finding, Looked
 

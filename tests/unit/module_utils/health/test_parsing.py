@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import web
 from ansible_collections.sre.runbooks.plugins.module_utils._health import http, redis, service
 
 # `systemctl show --property=…` of systemd 252: a unit that runs, one that failed, one that nobody knows, one starting.
@@ -73,7 +74,7 @@ DOCUMENT = {"a": {"b": [1, {"c": "x"}], "0": "key"}, "n": None, "f": False}
     ],
 )
 def test_find(path, value):
-    assert http.find(DOCUMENT, path) == value
+    assert web.find(DOCUMENT, path) == value
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""HTTP as checks need it: one request, one deadline for all of it, the body as a stream."""
+"""HTTP as checks and providers of keys need it: one request, one deadline for all of it, the body as a stream."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ import time
 import typing as t
 from urllib.parse import quote, urljoin, urlsplit
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._health._check import TargetDown
-from ansible_collections.sre.runbooks.plugins.module_utils._health._connect import connect
+from ansible_collections.sre.runbooks.plugins.module_utils._core.connect import connect
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError, TargetDown
 
 OPTIONS: dict[str, t.Any] = {
     "url": {"type": "str", "required": True},
@@ -62,6 +61,18 @@ def refuse(options: t.Mapping[str, t.Any]) -> None:
 def shown(url: str) -> str:
     """The address without user and password."""
     return re.sub(r"//[^/]*@", "//", url)
+
+
+def find(document: t.Any, path: str) -> t.Any:
+    """What stands at `path` (`database.status`, `workers.0.name`) in a JSON document; None when nothing does."""
+    for part in path.split("."):
+        if isinstance(document, dict):
+            document = document.get(part)
+        elif isinstance(document, list) and part.isdecimal() and int(part) < len(document):
+            document = document[int(part)]
+        else:
+            return None
+    return document
 
 
 class Answer:
