@@ -261,5 +261,5 @@ def _incomplete(limits: _sqlite_files.Limits) -> Finding:
     return Finding(
         "sqlite:folders", "unknown", "files_unknown",
         f"not every file was looked at within {limits.files} files, {limits.folders} folders and {limits.seconds:g} s",
-        "Name smaller folders in preflight_folders",
+        "Raise preflight_limits, or name smaller folders in preflight_folders",
     )  # fmt: skip
