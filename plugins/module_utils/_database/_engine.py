@@ -10,8 +10,8 @@ An engine is a module beside this one with
                                   other options; reads nothing of the host
 for database_vacuum
   look(source, work) -> View      how the database is and what should be done, without changing anything
-  examine(source, view, work) -> str
-                                  looks for damage and tells how; raises Damaged when there is some
+  examine(source, view, work) -> Examined
+                                  looks for damage; raises Damaged when there is some
   apply(source, step, work) -> Done
                                   does one step; raises Locked or Over when it could not be done now
 for database_indexes
@@ -75,6 +75,13 @@ class View(t.NamedTuple):
     notes: list[str]
     details: t.Mapping[str, t.Any] = {}
     hold: str = ""
+
+
+class Examined(t.NamedTuple):
+    """What was looked at; not `whole` when the time was too short for all of it."""
+
+    text: str
+    whole: bool = True
 
 
 class Done(t.NamedTuple):

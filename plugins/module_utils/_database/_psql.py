@@ -93,6 +93,8 @@ def errors(text: str) -> list[tuple[str, str]]:
 
 def _meaning(error: CommandFailed, work: Work) -> RunbookError:
     found = [each for each in errors(error.stderr) if not each[0].startswith(("00", "01"))]
+    if error.rc in (124, 137):
+        return Over("the time limit has passed")
     if not found:
         lines = [line.strip() for line in error.stderr.splitlines() if line.strip()]
         text = " / ".join(lines[-3:]) or str(error)

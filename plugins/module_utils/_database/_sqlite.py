@@ -21,6 +21,8 @@ from ansible_collections.sre.runbooks.plugins.module_utils._database._engine imp
 CACHE_KIB = 16384
 # Instructions of SQLite's machine between two looks at the clock: a fraction of a millisecond.
 INSTRUCTIONS = 100000
+TRY_MILLISECONDS = 40
+PAUSE_SECONDS = 0.001
 _MAGIC = b"SQLite format 3\0"
 _WAL_VERSION = 2
 
@@ -90,6 +92,31 @@ def _circumstance(path: str, text: str, work: Work) -> RunbookError:
             f"{path}: a program that was killed has left changes half done, which only a run without check mode takes back."
         )
     return RunbookError(f"{path}: {text}. See that the database opens with the sqlite3 program.")
+
+
+def patiently(
+    database: sqlite3.Connection, sql: str, work: Work, busy: t.Callable[[list[t.Any]], bool] | None = None
+) -> list[t.Any]:
+    """Run what needs a lock, and try again for as long as `lock_seconds` where somebody else has it or the rows are `busy`.
+
+    A writer without a pause leaves gaps of a millisecond, which SQLite's own waiting, ten looks a second, misses for long. Each
+    try waits a little all the same: meanwhile no new reader gets in (with a rollback journal).
+    """
+    until = time.monotonic() + work.lock_seconds
+    database.execute(f"PRAGMA busy_timeout={TRY_MILLISECONDS}")
+    try:
+        while True:
+            try:
+                rows = database.execute(sql).fetchall()
+                if busy is None or not busy(rows) or time.monotonic() >= until:
+                    return rows
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() >= until:
+                    raise
+            work.seconds()
+            time.sleep(PAUSE_SECONDS)
+    finally:
+        database.execute(f"PRAGMA busy_timeout={int(work.lock_seconds * 1000)}")
 
 
 def in_wal_mode(path: str) -> bool:

@@ -130,8 +130,9 @@ def create(source: Source, index: Index, state: State, work: Work) -> str:
     table = _sqlite.quoted(index.table)
     with _sqlite.opened(source["path"], work) as database:
         try:
-            database.execute(
-                f"CREATE {unique}INDEX IF NOT EXISTS {_sqlite.quoted(index.name)} ON {table} ({columns}){where}"
+            name = _sqlite.quoted(index.name)
+            _sqlite.patiently(
+                database, f"CREATE {unique}INDEX IF NOT EXISTS {name} ON {table} ({columns}){where}", work
             )
         except sqlite3.IntegrityError as error:
             raise RunbookError(f"{index.name}: {error}. Make the rows unique first.") from error

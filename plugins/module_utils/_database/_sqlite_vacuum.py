@@ -20,6 +20,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._database import _sql
 from ansible_collections.sre.runbooks.plugins.module_utils._database._engine import (
     Damaged,
     Done,
+    Examined,
     Source,
     Step,
     View,
@@ -45,7 +46,7 @@ def look(source: Source, work: Work) -> View:
         mode = _number(database, "auto_vacuum")
         steps = _vacuum_step(source, pages, free, page_size, mode)
         if source["analyze"]:
-            steps += _analyze_steps(database, work.memory, pages - free, page_size)
+            steps += _analyze_steps(database, work.memory, pages - free)
     log, total = _sqlite.size(_sqlite.wal(path)), _sqlite.size(path)
     if log > max(WAL_BYTES, total * source["minimum_free_percent"] / 100):
         steps.append(Step(LOG, "checkpoint", f"it has {show_size(log)}", log))
@@ -65,9 +66,7 @@ def _vacuum_step(source: Source, pages: int, free: int, page_size: int, mode: in
     return [Step(FILE, "VACUUM", reason, pages * page_size, details={"used": (pages - free) * page_size})]
 
 
-def _analyze_steps(
-    database: sqlite3.Connection, memory: t.Mapping[str, t.Any], used: int, page_size: int
-) -> list[Step]:
+def _analyze_steps(database: sqlite3.Connection, memory: t.Mapping[str, t.Any], used: int) -> list[Step]:
     """Tables with rows that the planner knows nothing of, or that were looked at when the database was half as big."""
     schema = database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
     known: set[str] = set()
@@ -82,7 +81,7 @@ def _analyze_steps(
         old = then is not None and abs(used - then) > GROWTH * max(then, 1)
         if (name not in known and _any_row(database, name)) or (old and name in known):
             reason = "its statistics are old" if name in known else "never analysed"
-            steps.append(Step(name, "ANALYZE", reason, 0, details={"pages": used}))
+            steps.append(Step(name, "ANALYZE", reason, 0))
     return steps
 
 
@@ -91,14 +90,14 @@ def _any_row(database: sqlite3.Connection, name: str) -> bool:
     return database.execute(sql).fetchone() is not None
 
 
-def examine(source: Source, view: View, work: Work) -> str:
-    """Look at every page, and with `full` at every index's every entry."""
+def examine(source: Source, view: View, work: Work) -> Examined:
+    """Look at every page, and with `full` at every index's every entry. The file is one: it is done to its end, or not at all."""
     pragma = "integrity_check" if source["integrity"] == "full" else "quick_check"
     with _sqlite.opened(source["path"], work) as database:
         lines = [str(row[0]) for row in database.execute(f"PRAGMA {pragma}(3)")]
     if lines != ["ok"]:
         raise Damaged(f"{pragma} finds: {'; '.join(lines)}.")
-    return f"{pragma} ok"
+    return Examined(f"{pragma} ok")
 
 
 def apply(source: Source, step: Step, work: Work) -> Done:
@@ -107,16 +106,16 @@ def apply(source: Source, step: Step, work: Work) -> Done:
     memory = None
     with _sqlite.opened(path, work) as database:
         if step.action == "VACUUM":
-            _vacuum(database, path, step)
+            _vacuum(database, path, step, work)
         elif step.action == "incremental VACUUM":
             _incremental(database, work)
         elif step.action == "ANALYZE":
-            database.execute(f"ANALYZE {_sqlite.quoted(step.target)}")
-            memory = {"pages": step.details["pages"]}
-        return Done(True, _checkpoint(database, path) if step.action != "ANALYZE" else "", memory)
+            _sqlite.patiently(database, f"ANALYZE {_sqlite.quoted(step.target)}", work)
+            memory = {"pages": _number(database, "page_count") - _number(database, "freelist_count")}
+        return Done(True, _checkpoint(database, path, work) if step.action != "ANALYZE" else "", memory)
 
 
-def _vacuum(database: sqlite3.Connection, path: str, step: Step) -> None:
+def _vacuum(database: sqlite3.Connection, path: str, step: Step, work: Work) -> None:
     folder = os.path.dirname(os.path.realpath(path))
     needed = step.bytes + step.details["used"]
     place = os.statvfs(folder)
@@ -128,7 +127,7 @@ def _vacuum(database: sqlite3.Connection, path: str, step: Step) -> None:
     # The new content first goes into a temporary file, which has no name: there is room here, /tmp may be small.
     database.execute(f"PRAGMA temp_store_directory={_sqlite.literal(folder)}")
     try:
-        database.execute("VACUUM")
+        _sqlite.patiently(database, "VACUUM", work)
     finally:
         database.execute("PRAGMA temp_store_directory=''")
 
@@ -137,19 +136,19 @@ def _incremental(database: sqlite3.Connection, work: Work) -> None:
     before = _number(database, "freelist_count")
     while before:
         work.seconds()
-        database.execute(f"PRAGMA incremental_vacuum({STEP_PAGES})").fetchall()
+        _sqlite.patiently(database, f"PRAGMA incremental_vacuum({STEP_PAGES})", work)
         left = _number(database, "freelist_count")
         if left >= before:
             return
         before = left
 
 
-def _checkpoint(database: sqlite3.Connection, path: str) -> str:
-    """Bring the log into the file and cut both to size; what keeps it from that is told, not waited for twice."""
+def _checkpoint(database: sqlite3.Connection, path: str, work: Work) -> str:
+    """Bring the log into the file and cut both to size; somebody who keeps it from that for long is told."""
     if not _sqlite.in_wal_mode(path):
         return ""
-    busy, _frames, _done = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    return "a reader keeps the file from shrinking; it will with the next checkpoint" if busy else ""
+    rows = _sqlite.patiently(database, "PRAGMA wal_checkpoint(TRUNCATE)", work, lambda rows: bool(rows[0][0]))
+    return "somebody who reads keeps the file from shrinking; it will with a later checkpoint" if rows[0][0] else ""
 
 
 def _number(database: sqlite3.Connection, pragma: str) -> int:

@@ -171,6 +171,21 @@ def test_a_connection_that_is_cut_is_told_and_the_other_tables_are_done(vacuum, 
     assert vacuum(source())["status"] == "ok"
 
 
+def test_a_check_that_is_too_long_does_not_keep_the_work_from_being_done(vacuum, source, postgresql_server, database):
+    """D6: looking for damage may take half of the time."""
+    postgresql_server.psql("CREATE EXTENSION amcheck", database)
+    settled(postgresql_server, database)
+    with connect(postgresql_server, database) as blocker, blocker.transaction():
+        blocker.execute("LOCK TABLE two IN ACCESS EXCLUSIVE MODE")
+        outcome = vacuum(source(), budget={"seconds": "8s"}, lock_timeout="5s")
+    assert outcome["status"] == "warning", outcome
+    assert "integrity was not checked in all of it" in outcome["summary"], outcome
+    assert {"public.one", "public.three"} <= set(actions(outcome)) | {
+        each["target"] for each in outcome["details"].get("left", [])
+    }
+    assert vacuum(source())["status"] == "ok"
+
+
 def test_names_of_any_kind(vacuum, source, postgresql_server, postgresql_database):
     for name in NAMES:
         quoted = '"' + name.replace('"', '""') + '"'

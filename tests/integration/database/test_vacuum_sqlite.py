@@ -147,7 +147,10 @@ def test_a_busy_writer_loses_nothing(vacuum, source, tmp_path):
     finally:
         stop.set()
         writer.join()
-    assert (outcome["status"], problems) == ("ok", [])
+    # The writer may have kept the log from being brought into the file, or have changed the tables once more.
+    assert (outcome["changed"], problems) == (True, []), outcome
+    assert outcome["status"] in ("ok", "warning"), outcome
+    assert outcome["details"]["steps"][0]["action"] == "VACUUM"
     with contextlib.closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT count(*) FROM kept WHERE text = 'written'").fetchone()[0] == len(written)
 
@@ -159,7 +162,7 @@ def test_a_reader_keeps_the_file_from_shrinking_and_the_next_run_ends_it(vacuum,
         reader.execute("SELECT count(*) FROM kept").fetchone()
         outcome = vacuum(source(), lock_timeout="100ms")
         assert outcome["status"] == "warning"
-        assert "a reader keeps the file from shrinking" in outcome["summary"]
+        assert "somebody who reads keeps the file from shrinking" in outcome["summary"]
         reader.execute("COMMIT")
     vacuum(source())
     assert path.stat().st_size < 100000
