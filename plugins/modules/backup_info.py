@@ -174,6 +174,10 @@ copies:
       description: What speaks against it, or null.
       type: str
       sample: null
+    pinned:
+      description: Whether a file C(<path>.pin) keeps it from retention.
+      type: bool
+      sample: false
 """
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import startup
