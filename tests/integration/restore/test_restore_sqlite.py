@@ -447,3 +447,53 @@ def test_a_second_restore_while_one_is_running_says_busy(backup, one, started, s
     assert outcome["status"] == "critical"
     assert f"another run holds this lock (process {first.pid})" in outcome["summary"]
     assert rows(path) == 200
+
+
+def test_an_encrypted_copy_needs_its_key_and_what_it_replaces_is_encrypted_too(backup, one, source, path, tmp_path):
+    """D3: the safety backup is for the same key."""
+    keys = []
+    for name in ("key", "other"):
+        subprocess.run(["age-keygen", "-o", str(tmp_path / name)], check=True, capture_output=True)
+        keys.append(str(tmp_path / name))
+    public = subprocess.run(["age-keygen", "-y", keys[0]], check=True, capture_output=True, text=True).stdout.strip()
+    copy = backup(source, verify="checksum", encryption={"recipients": [public]})
+    assert copy.endswith(".age")
+    change(path)
+    assert "Set encryption.identity" in one("app", safety_backup=False)["summary"]
+    assert "no identity matched" in one("app", safety_backup=False, encryption={"identity": keys[1]})["summary"]
+    assert rows(path) == 300
+    outcome = one("app", encryption={"identity": keys[0]})
+    assert outcome["status"] == "ok", outcome
+    assert rows(path) == 200
+    assert outcome["details"]["safety_backup"].endswith(".age")
+    undo = one(
+        "app",
+        directory=os.path.dirname(os.path.dirname(outcome["details"]["safety_backup"])),
+        encryption={"identity": keys[0]},
+    )
+    assert undo["status"] == "ok", undo
+    assert rows(path) == 300
+
+
+def test_a_list_is_restored_in_its_order_and_one_failure_keeps_no_other(backup, run, source, path, tmp_path):
+    """The list of a backup's sources can be given as it is; a password in it is never shown."""
+    (tmp_path / "settings").write_text("old")
+    files = {"name": "settings", "engine": "files", "paths": [str(tmp_path / "settings")]}
+    backup(source)
+    backup(files)
+    change(path)
+    (tmp_path / "settings").write_text("new")
+    flip_me = backup({**source, "name": "bad"})
+    flip(flip_me)
+    entries = [
+        {**files, "interval": "1h"},
+        {**source, "name": "bad"},
+        {**source, "from": "latest", "retention": {"keep_last": 3}},
+    ]
+    result = run(restores=entries)
+    assert [each["status"] for each in result["outcomes"]] == ["ok", "critical", "ok"]
+    assert result["failed"] is True
+    assert "bad was not restored" in result["msg"]
+    assert rows(path) == 200
+    assert (tmp_path / "settings").read_text() == "old"
+    assert "restores" not in result["invocation"]["module_args"]

@@ -152,7 +152,9 @@ def test_a_system_that_stays_sick_is_told(play, sources, app):
     status, output = play("-e", "restore_confirm=yes", runbooks_checks_y=checks, **variables)
     assert status != 0
     assert restored(app) == (True, True)
-    assert "not everything is as it should be after this restore: after 1 s this is not well: file:gone" in " ".join(output.split())
+    assert "not everything is as it should be after this restore: after 1 s this is not well: file:gone" in " ".join(
+        output.split()
+    )
     assert "health" in output
 
 
