@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import typing as t
 
@@ -32,6 +33,10 @@ WORDY = [
 ]  # fmt: skip
 
 
+# What it says among its answers instead.
+TOGETHER = ["sh", "-c", 'exec "$@" 2>&1', "sh"]
+
+
 class Ended(RunbookError):
     """The client ended before it answered; why, it says on its way out."""
 
@@ -51,6 +56,8 @@ class Pipe:
         self._answers = t.cast("t.Any", answers)
         self.mark = f"end-{secrets.token_hex(8)}".encode()
         self._rest = b""
+        # What begins a line that says, among answers, that there will be none any more.
+        self.fatal: re.Pattern[bytes] | None = None
 
     def send(self, text: str) -> None:
         """Send statements."""
@@ -72,6 +79,12 @@ class Pipe:
                 continue
             lines = b"".join(parts).split(b"\n")
             parts = [lines.pop()]
+            if self.fatal is not None and self.fatal.search(piece):
+                said = [line for line in lines if self.fatal.match(line)]
+                if said:
+                    raise RunbookError(
+                        f"{said[0].decode(errors='replace')}: the connection is lost. See the server's log."
+                    )
             # Nothing comes after the mark: the client waits for the next statement.
             if lines[-1].startswith(self.mark):
                 self._rest = parts[0]

@@ -39,9 +39,9 @@ _BINARY = re.compile(
 _DUPLICATES = ("1062", "1586")
 # Deadlock, lock wait timeout, lock table full.
 _UNDOING = ("1213", "1205", "1206")
-# VALUES() in an INSERT is old-fashioned to MySQL, and all that MariaDB knows.
-_HARMLESS = ("1287",)
-_UNESCAPED = re.compile(r"\\[ntr]")
+_ERROR = re.compile(rb"ERROR (\d+) \(\w+\)(?: at line \d+)?: (.*)")
+# Errors of the client: the server has gone away, was lost, ….
+_LOST = re.compile(rb"ERROR 2\d\d\d ", re.MULTILINE)
 _HEX = re.compile(r"\\x(?:[0-9a-f]{2})*")
 # Every value must fit; what does not is an error and no warning. Text in double quotes is text, whatever the server's own mode.
 SETTINGS = """SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO';
@@ -67,11 +67,12 @@ def check(source: dict[str, t.Any], where: str) -> None:
 def connect(
     source: Source, work: Work, body: t.Callable[[Session], Result], *, read_only: bool = False, keep_on: bool = False
 ) -> Result:
-    """Call `body` with a session of the client, which ends when a statement fails; `attempt` has none that do."""
+    """Call `body` with a session of the client. With `keep_on` a statement that fails does not end it."""
     argv = [
-        *_client.WORDY, *mysql.client("mariadb", source), *mysql.arguments(source),
+        *(_client.TOGETHER if keep_on else _client.WORDY), *mysql.client("mariadb", source), *mysql.arguments(source),
         f"--database={source['database']}", "--batch", "--skip-column-names", "--unbuffered", "--quick", "--skip-reconnect",
         "--default-character-set=utf8mb4", f"--connect-timeout={mysql.CONNECT_SECONDS}",
+        *(["--force"] if keep_on else []),
     ]  # fmt: skip
     place = {"target": mysql.target(source), "secrets": mysql.secrets(source)}
     settings = SETTINGS.format(lock=max(1, round(work.lock_seconds)))
@@ -82,6 +83,7 @@ def connect(
         settings += "SET SESSION TRANSACTION READ ONLY;\n"
 
     def talk(pipe: _client.Pipe) -> Result:
+        pipe.fatal = _LOST if keep_on else None
         pipe.send(settings)
         return body(MysqlSession(pipe, source, work))
 
@@ -128,7 +130,11 @@ class MysqlSession(_client.ClientSession):
         return f"HEX({name})" if column.kind == "binary" else f"HEX(CONVERT({name} USING utf8mb4))"
 
     def run(self, sql: str) -> int:
-        return int(self._ask(f"{sql}\n;\nSELECT ROW_COUNT();\n")[-1])
+        answer = self._ask(f"{sql}\n;\nSELECT ROW_COUNT();\n")
+        for line in answer:
+            if _ERROR.match(line):
+                raise RunbookError(line.decode(errors="replace"))
+        return int(answer[-1])
 
     def _ask(self, text: str) -> list[bytes]:
         """Send statements; the lines that they give."""
@@ -143,6 +149,8 @@ class MysqlSession(_client.ClientSession):
             for line in lines:
                 if line.startswith(self.pipe.mark):
                     break
+                if _ERROR.match(line):
+                    raise RunbookError(line.decode(errors="replace"))
                 row = [None if cell == b"NULL" else decode(cell) for cell, decode in zip(line.split(b"\t"), decoders)]
                 if pieces.full(row, len(line)):
                     yield pieces.take()
@@ -267,32 +275,15 @@ class MysqlSession(_client.ClientSession):
         return " + ".join(f"coalesce(length({self.quote(each.name)}), 0)" for each in table.columns)
 
     def attempt(self, sql: str) -> tuple[int, _client.Refused | None]:
-        """The client ends at an error, so none may reach it: MariaDB catches it in a block, MySQL makes a warning of it (IGNORE)."""
-        # The client cuts a delimiter after 15 characters.
-        answer = self._ask(
-            "SET @sre_code = NULL, @sre_text = NULL, @sre_rows = 0;\nSAVEPOINT sre_runbooks;\n"
-            f"delimiter {self._mark[-12:]}\n"
-            "/*M!100101 BEGIN NOT ATOMIC DECLARE EXIT HANDLER FOR SQLEXCEPTION "
-            "GET DIAGNOSTICS CONDITION 1 @sre_code = MYSQL_ERRNO, @sre_text = MESSAGE_TEXT; */\n"
-            f"{sql}\n;\nGET DIAGNOSTICS @sre_rows = ROW_COUNT;\n/*M!100101 END */\n{self._mark[-12:]}\ndelimiter ;\n"
-            "SHOW WARNINGS;\nSELECT @sre_rows, @sre_code, HEX(CONVERT(@sre_text USING utf8mb4));\n"
-        )
-        warnings = [line.decode(errors="replace").split("\t", 2) for line in answer[:-1]]
-        bad = [
-            (code, _UNESCAPED.sub(" ", text))
-            for level, code, text in warnings
-            if level != "Note" and code not in _HARMLESS
-        ]
-        count, code, text = answer[-1].decode().split("\t")
-        if code != "NULL":
-            bad.insert(0, (code, bytes.fromhex(text).decode(errors="replace") if text != "NULL" else f"error {code}"))
-        if not bad:
-            self.run("RELEASE SAVEPOINT sre_runbooks")
-            return int(count), None
-        if bad[0][0] in _UNDOING:
-            raise RunbookError(f"{bad[0][1]} (error {bad[0][0]}): nothing was kept. Run again when others have ended.")
-        self.run("ROLLBACK TO SAVEPOINT sre_runbooks")
-        return 0, _client.Refused(bad[0][1], bad[0][0] in _DUPLICATES)
+        """InnoDB undoes a statement that fails, and nothing else of the transaction."""
+        answer = self._ask(f"{sql}\n;\nSELECT ROW_COUNT();\n")
+        problem = next((match for match in map(_ERROR.match, answer) if match), None)
+        if problem is None:
+            return int(answer[-1]), None
+        code, text = problem[1].decode(), problem[2].decode(errors="replace")
+        if code in _UNDOING:
+            raise RunbookError(f"{text} (error {code}): nothing was kept. Run again when others have ended.")
+        return 0, _client.Refused(text, code in _DUPLICATES)
 
     def insert(
         self, table: Table, columns: t.Sequence[Column], rows: t.Sequence[Row], on_duplicate: str, key: t.Sequence[str]
@@ -313,7 +304,7 @@ class MysqlSession(_client.ClientSession):
         self, table: Table, columns: t.Sequence[Column], rows: t.Sequence[Row], on_duplicate: str, key: t.Sequence[str]
     ) -> str:
         names = [self.quote(each.name) for each in columns]
-        sql = f"INSERT /*!50700 IGNORE */ INTO {table.quoted} ({', '.join(names)}) VALUES {self.values(columns, rows)}"
+        sql = f"INSERT INTO {table.quoted} ({', '.join(names)}) VALUES {self.values(columns, rows)}"
         rest = [self.quote(each.name) for each in columns if each.name not in key]
         if on_duplicate == "update" and rest:
             return f"{sql} ON DUPLICATE KEY UPDATE {', '.join(f'{name} = VALUES({name})' for name in rest)}"
