@@ -13,12 +13,17 @@ from __future__ import annotations
 from types import ModuleType
 
 NAMES: tuple[str, ...] = (
+    "http",
     "store",
 )
 
 
 def load(name: str) -> ModuleType:
     """Return the entry called `name`; KeyError when there is none."""
+    if name == "http":
+        from ansible_collections.sre.runbooks.plugins.module_utils._keys import http
+
+        return http
     if name == "store":
         from ansible_collections.sre.runbooks.plugins.module_utils._keys import store
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import calendar
 import hashlib
 import json
 import re
@@ -23,6 +22,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._keys._provider impor
     Work,
     random_value,
 )
+from ansible_collections.sre.runbooks.plugins.module_utils._keys._times import seconds
 from ansible_collections.sre.runbooks.plugins.module_utils._tables import _engine, _registry
 
 # What a column holds: its usual name. An empty name says that the table has none.
@@ -51,7 +51,6 @@ OPTIONS: dict[str, t.Any] = {
     "times": {"type": "str", "choices": ["text", "epoch"], "default": "text"},
 }
 _PREFIX = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_.-]{0,31})?")
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d(?::?\d\d)?)?")
 LOCK_SECONDS = 15.0
 
 
@@ -185,30 +184,11 @@ def _id(session: _engine.Session, options: Options, digest: str) -> str:
     return str(found[0][0])
 
 
-def _moment(seconds: float, options: Options) -> str | float:
+def _moment(moment: float, options: Options) -> str | float:
     if options["times"] == "epoch":
-        return int(seconds)
-    whole = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
-    return f"{whole}.{int(seconds % 1 * 1e6):06d}"
-
-
-def _seconds(text: t.Any) -> float | None:
-    """Seconds since 1970 of a time as databases write it; times without a zone are UTC."""
-    if text is None or text == "":
-        return None
-    match = _TIME.fullmatch(str(text))
-    if match is None:
-        try:
-            return float(text)
-        except ValueError:
-            return None
-    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
-    moment = calendar.timegm((year, month, day, hour, minute, second)) + float(match[7] or 0)
-    zone = (match[8] or "Z").replace(":", "")
-    if zone == "Z":
-        return moment
-    offset = int(zone[1:3]) * 3600 + int(zone[3:5] or 0) * 60
-    return moment - offset if zone[0] == "+" else moment + offset
+        return int(moment)
+    whole = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment))
+    return f"{whole}.{int(moment % 1 * 1e6):06d}"
 
 
 def _known(row: t.Mapping[str, t.Any]) -> Known:
@@ -217,8 +197,8 @@ def _known(row: t.Mapping[str, t.Any]) -> Known:
     label = row.get("label")
     return Known(
         str(row["id"]),
-        _seconds(row.get("created")),
-        _seconds(row.get("expires")),
+        seconds(row.get("created")),
+        seconds(row.get("expires")),
         None,
         revoked,
         None if label is None else str(label),
