@@ -15,7 +15,7 @@ import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _recovery, _settings
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _recovery, _restic, _settings
 from ansible_collections.sre.runbooks.plugins.module_utils._core import units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _check
@@ -159,8 +159,8 @@ def _jobs(
     if result.error_messages:
         findings.append(broken("backup", "; ".join(result.error_messages)))
         return []
-    secrets |= set(result._no_log_values)
     common = result.validated_parameters
+    secrets |= set(result._no_log_values) | _restic.secrets(common["restic"])
     try:
         _settings.settings(common)
     except RunbookError as error:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._backup import _work
+from ansible_collections.sre.runbooks.plugins.module_utils._backup import _restic_client, _work
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _run
 
 if t.TYPE_CHECKING:
-    from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Preflight
+    from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Preflight, Work
+    from ansible_collections.sre.runbooks.plugins.module_utils._backup._restic import Repository
     from ansible_collections.sre.runbooks.plugins.module_utils._backup._settings import Job
     from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Check, Host, Observation
     from ansible_collections.sre.runbooks.plugins.module_utils._preflight._inventory import Inventory
@@ -43,14 +44,37 @@ def sources(inventory: Inventory, host: Host) -> list[tuple[Job, Preflight | Run
     return found
 
 
-def _source(job: Job, host: Host) -> Preflight | RunbookError:
+def repositories(inventory: Inventory, host: Host) -> list[tuple[Repository, RunbookError | None]]:
+    """Each restic repository that copies are to be brought to, with why it cannot be used."""
+    if "repositories" not in inventory.cache:
+        jobs = {job.settings.restic: job for job in inventory.jobs if job.settings.restic is not None}
+        inventory.cache["repositories"] = [(each, _repository(each, job, host)) for each, job in jobs.items()]
+    found: list[tuple[Repository, RunbookError | None]] = inventory.cache["repositories"]
+    return found
+
+
+def _repository(repository: Repository, job: Job, host: Host) -> RunbookError | None:
+    try:
+        _restic_client.look(repository, _task(job, host))
+    except RunbookError as error:
+        return error
+    return None
+
+
+def _task(job: Job, host: Host) -> Work:
+    """What an engine is given for a source, with a time limit of its own."""
     item, settings = job
     deadline = time.monotonic() + min(SOURCE_SECONDS, settings.limit_seconds or SOURCE_SECONDS)
     work = _work.reader(
         host.commands, settings.directory, item.name, settings.level, deadline=deadline, identity=settings.identity
     )
+    return work._replace(packing=settings.packing)
+
+
+def _source(job: Job, host: Host) -> Preflight | RunbookError:
+    item = job.item
     try:
-        answer: Preflight = item.engine.preflight(item.source, work._replace(packing=settings.packing))
+        answer: Preflight = item.engine.preflight(item.source, _task(job, host))
         return answer
     except RunbookError as error:
         return error

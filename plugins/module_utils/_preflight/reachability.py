@@ -25,6 +25,7 @@ RULES = {
     "target_down": "what a check is about does not answer or is not there: a wrong address, or an outage",
     "check_impossible": "a check cannot be made, so that it would be unknown for ever",
     "source_unreachable": "a source cannot be backed up: its server, database or path is not there, or rights are missing",
+    "repository_unreachable": "copies do not get to the second place that they are meant to be in",
     "unit_missing": "systemd knows no unit of this name",
     "scan_source_missing": "a scan reads nothing and finds nothing",
     "cleanup_folder_missing": "a clean-up finds nothing to do for ever, or may not do it",
@@ -39,6 +40,9 @@ def look(inventory: Inventory, host: Host) -> Looked:
     for job, answer in sources:
         if isinstance(answer, RunbookError) and not isinstance(answer, MissingProgram):
             findings.append(Finding(job.item.subject, "critical", "source_unreachable", str(answer)))
+    for repository, problem in _observed.repositories(inventory, host):
+        if problem is not None and not isinstance(problem, MissingProgram):
+            findings.append(Finding(f"restic:{repository.shown}", "critical", "repository_unreachable", str(problem)))
     scanned = inventory.scan.sources if inventory.scan else []
     for source in scanned:
         findings += _scan_source(source, host)

@@ -84,6 +84,28 @@ def test_a_database_that_the_server_does_not_have(found, postgresql_server):
     assert postgresql_server.password not in summary
 
 
+def test_a_restic_repository_that_is_not_there_or_has_another_password(found, tmp_path):
+    """D1: a look at it writes nothing, and no password is told."""
+    repository = tmp_path / "repository"
+    source = {**CHECK, "engine": "sqlite", "path": str(database(tmp_path / "app.db"))}
+
+    def look(password, **more):
+        restic = {"repository": str(repository), "password": password, **more}
+        return found("reachability", sources=[source], backup={"directory": str(tmp_path / "b"), "restic": restic})
+
+    rules, status, summary = one(look("right-one-here"), f"restic:{repository}")
+    assert (rules, status) == (["repository_unreachable"], "critical")
+    assert "there is no restic repository" in summary
+    assert look("right-one-here", init=True) == {}
+    assert not repository.exists()
+    environment = {**os.environ, "RESTIC_PASSWORD": "right-one-here"}
+    subprocess.run(["restic", "init", "--repo", repository], env=environment, check=True, capture_output=True)
+    assert look("right-one-here") == {}
+    rules, status, summary = one(look("another-one-here"), f"restic:{repository}")
+    assert (rules, status) == (["repository_unreachable"], "critical")
+    assert "another-one-here" not in summary
+
+
 def test_scans_and_clean_ups_without_their_logs(found, tmp_path):
     scan = {"sources": [{"name": "app", "path": str(tmp_path / "*.log")}]}
     policy = {
