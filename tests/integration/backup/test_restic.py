@@ -106,6 +106,10 @@ def test_a_proven_copy_and_its_manifest_are_there_and_a_second_run_changes_nothi
     assert (again["changed"], len(again["outcomes"])) == (False, 1)
     assert tree(store) == before
     assert PASSWORD not in json.dumps(result)
+    record = copy.with_name(copy.name + ".manifest.json")
+    record.write_text(json.dumps({key: value for key, value in manifest.items() if key != "restic"}))
+    assert run(source, **options)["changed"] is True, "as after a run that was killed before it was recorded"
+    assert len(snapshots(repository)) == 1
 
 
 def test_retention_knows_pins_and_a_folder_that_got_lost_takes_nothing_with_it(one, source, store, repository):
