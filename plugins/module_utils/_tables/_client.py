@@ -25,14 +25,10 @@ Result = t.TypeVar("Result")
 _PIECE = 1 << 18
 # What a client says about its errors is read only when it has ended, and it waits for ever once a pipe is full of it: MariaDB's
 # repeats the whole statement. So only the end of it is kept. The client's status is that of the shell.
-WORDY = [
-    "sh", "-c",
-    "exec 3>&1 5>&2; "
-    'rc=$({ { "$@" >&3 3>&- 4>&- 5>&-; echo $? >&4; } 2>&1 | tail -c 2000 >&5; } 4>&1); exit "$rc"',
-    "sh",
-]  # fmt: skip
-
-
+_LAST_WORDS = (
+    'exec 3>&1 5>&2; rc=$({ { "$@" >&3 3>&- 4>&- 5>&-; echo $? >&4; } 2>&1 | tail -c 2000 >&5; } 4>&1); exit "$rc"'
+)
+WORDY = ["sh", "-c", _LAST_WORDS, "sh"]
 # What it says among its answers instead.
 TOGETHER = ["sh", "-c", 'exec "$@" 2>&1', "sh"]
 

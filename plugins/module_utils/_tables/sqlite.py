@@ -108,7 +108,7 @@ class SqliteSession(Session):
             return f"x'{value[2:]}'"
         if "\0" in value:
             return f"CAST(x'{value.encode().hex()}' AS TEXT)"
-        return "'" + value.replace("'", "''") + "'"
+        return "'" + str(value).replace("'", "''") + "'"
 
     def run(self, sql: str) -> int:
         return int(self.connection.execute(sql).rowcount)

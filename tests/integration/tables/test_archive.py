@@ -21,12 +21,14 @@ from .conftest import NEW, OLD, exports, manifest, unpacked
 def test_old_rows_go_and_new_ones_stay(world, archive, options, form):
     entry = world.events(rows=30, new=3)
     would = archive(entry, check=True, format=form)
-    assert would["status"] == "ok" and "would export 30 of 33 rows (90.9 %" in would["summary"], would
+    assert would["status"] == "ok", would
+    assert "would export 30 of 33 rows (90.9 %" in would["summary"], would
     assert not exports(options)
     assert len(world.ids()) == 33
     assert not Path(options["state_dir"]).exists()
     done = archive(entry, format=form, batch=7)
-    assert done["status"] == "ok" and done["ran"], done
+    assert done["status"] == "ok", done
+    assert done["ran"], done
     assert done["metrics"] | {"rows": 30, "deleted": 30, "changed": 0} == done["metrics"]
     assert world.ids() == [31, 32, 33]
     (path,) = exports(options)
@@ -106,8 +108,10 @@ def test_hostile_names_and_values_survive(world, archive, options, one, tmp_path
     table, column, other = (world.quote(name) for name in (odd, "k" + odd, "v" + odd))
     kind = "varchar(200)" if world.engine == "mysql" else "text"
     when = world.quote("wh\"en`'")
+    types = world.types
     world.sql(
-        f"CREATE TABLE {table} ({column} {kind} PRIMARY KEY, {when} {world.types['time']}, {other} {world.types['text']}, {world.quote('bin')} {world.types['bin']})"
+        f"CREATE TABLE {table} ({column} {kind} PRIMARY KEY, {when} {types['time']}, {other} {types['text']}, "
+        f"{world.quote('bin')} {types['bin']})"
     )
     texts = [
         "",
@@ -171,7 +175,8 @@ def test_a_row_that_changed_after_its_export_stays_and_is_told(world, archive, o
 
     monkeypatch.setattr(_archive_export, "verify", busy)
     done = archive(entry, batch=6)
-    assert done["status"] == "warning" and done["metrics"]["deleted"] == 18, done
+    assert done["status"] == "warning", done
+    assert done["metrics"]["deleted"] == 18, done
     assert (done["details"]["changed_keys"], done["details"]["gone"]) == ([["5"]], 1)
     assert "1 have changed since their export and stay" in done["summary"]
     assert world.ids() == [-1, 5, 21, 22, 23]
@@ -216,9 +221,9 @@ def test_foreign_keys_refuse_unless_told(world, archive):
     world.sql("INSERT INTO order_lines VALUES (1, 2), (2, 2)")
     entry = {**world.entry, "table": "events", "column": "made"}
     refused = archive(entry)
-    assert (
-        refused["status"] == "critical" and "foreign_keys" in refused["summary"] and "order_lines" in refused["summary"]
-    ), refused
+    assert refused["status"] == "critical", refused
+    assert "foreign_keys" in refused["summary"]
+    assert "order_lines" in refused["summary"]
     assert len(world.ids()) == 7
     assert archive(entry, foreign_keys="unreferenced")["metrics"]["deleted"] == 3
     assert world.ids() == [2, 5, 6, 7]
@@ -240,7 +245,9 @@ def test_limits_refuse_with_the_plan(world, archive, options, limits, word):
     entry = world.events(rows=30, new=3)
     for check in (True, False):
         done = archive(entry, check=check, limits=limits)
-        assert done["status"] == "critical" and word in done["summary"] and "30 of 33 rows" in done["summary"], done
+        assert done["status"] == "critical", done
+        assert word in done["summary"], done
+        assert "30 of 33 rows" in done["summary"], done
         assert done["details"]["rows"] == 30
         assert not done["ran"]
     assert len(world.ids()) == 33
@@ -250,7 +257,8 @@ def test_limits_refuse_with_the_plan(world, archive, options, limits, word):
 def test_time_is_up_between_batches_and_the_next_run_goes_on(world, archive, options):
     entry = world.events(rows=30)
     done = archive(entry, batch=3, pause="200ms", limits={"percent": 100, "seconds": "1s"})
-    assert done["status"] == "warning" and "limits.seconds has passed" in done["summary"], done
+    assert done["status"] == "warning", done
+    assert "limits.seconds has passed" in done["summary"], done
     left = len(world.ids()) - 3
     assert 0 < left < 30
     would = archive(entry, check=True)
@@ -306,5 +314,6 @@ def test_what_is_not_there(world, archive):
         done = archive({**world.entry, "table": "events", "column": "made", **changes})
         if word is None and world.engine == "sqlite":
             continue
-        assert done["status"] == "critical" and (word or "holds no date time") in done["summary"], done
+        assert done["status"] == "critical", done
+        assert (word or "holds no date time") in done["summary"], done
     assert len(world.ids()) == 33
