@@ -46,6 +46,7 @@ def test_a_check_without_its_target(found, check, rule, status, told):
 
 
 def test_targets_that_are_there_and_those_made_later_are_no_finding(found, postgresql_server, redis_server, tmp_path):
+    (tmp_path / "pid").write_text(f"{os.getpid()}\n")
     checks = [
         {"name": "a", "type": "postgresql", "connection": {
             "host": "127.0.0.1", "port": postgresql_server.port, "user": "postgres", "password": postgresql_server.password}},
@@ -53,7 +54,7 @@ def test_targets_that_are_there_and_those_made_later_are_no_finding(found, postg
         {"name": "c", "type": "port", "port": redis_server.port},
         # Health, not reachability: the target is there, and it is bad.
         {"name": "d", "type": "port", "port": redis_server.port, "state": "closed"},
-        {"name": "e", "type": "process", "pattern": "pytest"},
+        {"name": "e", "type": "process", "pidfile": str(tmp_path / "pid")},
         # The first run of the backup makes what this looks at.
         {"name": "f", "type": "backup", "directory": str(tmp_path / "backups")},
     ]  # fmt: skip
