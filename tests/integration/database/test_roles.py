@@ -123,7 +123,6 @@ def test_migration_makes_its_backup_rehearses_and_upgrades(play, lite, tmp_path)
     _output, report = play("migration", migration_upgrade=False, **variables)
     assert outcomes(report) == [("alembic:shop", "migration", "warning")]
     assert not (tmp_path / "backups").exists()
-    play("migration", rc=2, migration_backup=False, **variables)
     assert revision(application) == AT_FIRST
     output, report = play("migration", **variables)
     assert outcomes(report) == [("alembic:shop", "migration", "ok")]

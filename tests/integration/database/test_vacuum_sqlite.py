@@ -297,7 +297,9 @@ def test_statistics_are_renewed_when_much_has_changed(vacuum, source, tmp_path):
     path = sqlite_file(tmp_path / "app.db")
     vacuum(source())
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("BEGIN")
         database.executemany("INSERT INTO kept (text) VALUES (?)", ((f"more {number}",) for number in range(5000)))
+        database.execute("COMMIT")
     outcome = vacuum(source())
     assert [each["reason"] for each in outcome["details"]["steps"] if each["target"] == "kept"] == [
         "its statistics are old"
