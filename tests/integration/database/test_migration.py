@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -51,6 +52,7 @@ class Application:
 
     def __init__(self, folder, url):
         self.folder, self.url = folder, url
+        self.source: dict[str, Any] = {}
 
     def set_up(self, template, *steps):
         shutil.copytree(template, self.folder)
