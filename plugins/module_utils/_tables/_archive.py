@@ -75,8 +75,11 @@ def _pending(settings: Settings, task: Task) -> tuple[dict[str, t.Any], Manifest
     """The journal of a run that did not end, and its export when that was finished."""
     journal = state.load(settings.state_dir, journal_name(task))
     path = journal.get("path")
-    if not isinstance(path, str):
+    if not journal:
         return {}, None
+    counts = [journal.get(key, 0) for key in ("position", "deleted", "gone", "changed")]
+    if not isinstance(path, str) or not all(isinstance(each, int) for each in counts):
+        raise state.unreadable(settings.state_dir, journal_name(task), "it is no journal of an archive")
     return journal, _archive_export.load(path)
 
 

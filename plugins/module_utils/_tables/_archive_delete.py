@@ -107,7 +107,7 @@ def _batch(session: Session, table: Table, manifest: Manifest, batch: _formats.R
     now = format_of(document["format"], table.columns).rows(session.current(table, batch.keys))
     keys = batch.keys
     gone, changed = 0, []
-    if now != "".join([f"{text}\n" for text in batch.texts]):
+    if now != "\n".join([*batch.texts, ""]):
         found = _by_key(document["format"], now, manifest)
         keys = []
         for key, text in zip(batch.keys, batch.texts):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import glob
 import hashlib
 import json
@@ -105,11 +106,31 @@ def load(path: str) -> Manifest | None:
         raise RunbookError(
             f"{path}{MANIFEST}: cannot be read: {error}. Repair it; rows may exist in that export only."
         ) from error
+    if not _whole(document):
+        raise RunbookError(
+            f"{path}{MANIFEST}: is no manifest of an export. Repair it; rows may exist in that export only."
+        )
     if not os.path.isfile(path):
         raise RunbookError(
             f"{path}: this export is gone, its manifest is not. Bring it back, or remove the manifest too."
         )
     return Manifest(path, document)
+
+
+_SHAPE: dict[str, type] = {
+    "columns": list, "key": list, "rows": int, "format": str, "table": str, "created": str, "cutoff": str,
+    "sha256": str, "content_sha256": str, "keys_sha256": str,
+}  # fmt: skip
+
+
+def _whole(document: t.Any) -> bool:
+    """A manifest may have been edited by hand; what is read of it later is there."""
+    if not isinstance(document, dict) or not all(isinstance(document.get(key), kind) for key, kind in _SHAPE.items()):
+        return False
+    columns = document["columns"]
+    if not all(isinstance(each, dict) and {"name", "type", "kind"} <= each.keys() for each in columns):
+        return False
+    return bool(document["key"]) and {*map(str, document["key"])} <= {str(each["name"]) for each in columns}
 
 
 def format_of(name: str, columns: t.Sequence[Column]) -> _formats.Csv | _formats.JsonLines:
@@ -253,7 +274,11 @@ class _Keys:
 
 def _key_texts(rows: t.Sequence[Row], at: t.Sequence[int]) -> list[tuple[str, ...]]:
     """Keys alike for what a server gave and what stands in a file."""
-    columns = [[_key_text(row[index]) for row in rows] for index in at]
+    columns = []
+    for index in at:
+        values = [row[index] for row in rows]
+        plain = set(map(type, values)) <= {int, str}
+        columns.append(list(map(str, values)) if plain else list(map(_key_text, values)))
     return list(zip(*columns))
 
 
@@ -275,7 +300,10 @@ def verify(manifest: Manifest, work: Work) -> None:
         for batch in rows_of(manifest, texts, 1000):
             keys.add(batch.keys)
 
-    _files.read(work.commands, manifest.path, body, digest.update, work.seconds())
+    try:
+        _files.read(work.commands, manifest.path, body, digest.update, work.seconds())
+    except (ValueError, LookupError, csv.Error) as error:
+        raise RunbookError(_damaged(manifest, f"its rows cannot be read: {error}")) from error
     if digest.hexdigest() != document["content_sha256"]:
         raise RunbookError(_damaged(manifest, "what was written is not what can be read"))
     if keys.rows != manifest.rows or keys.digest.hexdigest() != document["keys_sha256"]:
@@ -319,14 +347,14 @@ def retire(folder: str, task: Task, pending: t.Any) -> int:
     removed = 0
     for name in _own(folder, task):
         path = name[: -len(MANIFEST)]
-        with open(name, encoding="utf-8") as stream:
-            document = json.load(stream)
-        if (
-            path != pending
-            and "deletion" in document
-            and document.get("table") == task.table
-            and document["created"] < bound
-        ):
+        try:
+            with open(name, encoding="utf-8") as stream:
+                document = json.load(stream)
+        except (OSError, ValueError):
+            continue
+        if not _whole(document) or "deletion" not in document or document["table"] != task.table or path == pending:
+            continue
+        if document["created"] < bound:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             os.unlink(name)

@@ -33,6 +33,10 @@ WORDY = ["sh", "-c", _LAST_WORDS, "sh"]
 TOGETHER = ["sh", "-c", 'exec "$@" 2>&1', "sh"]
 
 
+# No session was to be had, or it was lost; in contrast to a statement that failed.
+_UNREACHED = re.compile(r"FATAL|^ERROR (?:10\d\d|1698|2\d\d\d) \(")
+
+
 class Ended(RunbookError):
     """The client ended before it answered; why, it says on its way out."""
 
@@ -111,6 +115,8 @@ def converse(
         work.commands.converse([argv], begin, timeout=work.seconds(), **place)
     except CommandFailed as error:
         said = [line.strip() for line in error.stderr.splitlines() if line.startswith(("ERROR", "FATAL"))]
+        if said and not _UNREACHED.search(said[-1]):
+            raise RunbookError(f"{' / '.join(said[-2:])}.") from error
         raise RunbookError(f"{' / '.join(said[-2:]) or error}. {hint}") from error
     if not results:
         raise RunbookError(f"the session ended early. {hint}")

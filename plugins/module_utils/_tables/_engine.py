@@ -29,6 +29,7 @@ Row = t.Sequence[t.Any]
 ROWS = 1000  # rows handed on together, at most
 BYTES = 1 << 20  # and about so many bytes
 NUMBER = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
+_WHOLE = re.compile(r"(?:tiny|small|medium|big)?int(?:eger)?\b", re.IGNORECASE)
 _INTEGERS = re.compile(r"-?\d+(?:,-?\d+)*")
 
 
@@ -185,9 +186,15 @@ class Session:
         kinds = [column.kind for column in map(table.column, table.key) if column is not None]
         if len(kinds) == 1:
             words = ",".join([key[0] for key in keys])
+            name = self.quote(table.key[0])
             if kinds[0] != "number" or not _INTEGERS.fullmatch(words):
                 words = ",".join([self.literal(key[0], kinds[0]) for key in keys])
-            return f"{self.quote(table.key[0])} IN ({words})"
+            elif _WHOLE.match(t.cast("Column", table.column(table.key[0])).declared):
+                low, high = int(keys[0][0]), int(keys[-1][0])
+                # Whole numbers without a gap: the same keys in two words, which the server looks up several times as fast.
+                if high - low + 1 == len(keys) and words == ",".join(map(str, range(low, high + 1))):
+                    return f"{name} BETWEEN {low} AND {high}"
+            return f"{name} IN ({words})"
         tuples = [f"({','.join([self.literal(v, k) for v, k in zip(key, kinds)])})" for key in keys]
         return f"({self._names(table.key)}) IN ({self.tuples(tuples)})"
 

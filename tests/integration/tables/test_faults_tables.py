@@ -118,7 +118,8 @@ def test_a_damaged_export_stops_the_deletion(world, archive, options):
     edited = json.loads(document)
     for data, text in (
         (bytes(flipped), document), (whole[:-20], document), (whole, json.dumps({**edited, "rows": 29})),
-        (whole, json.dumps({**edited, "keys_sha256": "0" * 64})), (whole, "{"),
+        (whole, json.dumps({**edited, "keys_sha256": "0" * 64})),
+        (whole, "{"), (whole, "[]"), (whole, json.dumps({**edited, "key": ["note"]})), (whole, json.dumps({**edited, "columns": []})),
     ):  # fmt: skip
         path.write_bytes(data)
         Path(f"{path}.manifest.json").write_text(text)
