@@ -54,6 +54,18 @@ def source(mariadb_server, filled):
     return of(mariadb_server, filled)
 
 
+def then_free(wire, action):
+    """`action`, after which the connection goes on whatever happened."""
+
+    def act():
+        try:
+            action()
+        finally:
+            wire.free()
+
+    return act
+
+
 @pytest.fixture
 def wire(mariadb_server, filled):
     """More rows than fit into the buffers of a connection, and what stops in their middle."""
@@ -111,9 +123,8 @@ def test_a_table_that_is_dropped_before_it_is_dumped_makes_the_dump_begin_anew(
 
     def drop():
         mariadb_server.sql("DROP TABLE c_third", filled)
-        wire.free()
 
-    with meanwhile(wire.held, drop):
+    with meanwhile(wire.held, then_free(wire, drop)):
         outcome = one({**source, "port": wire.port})
     assert outcome["status"] == "ok", outcome
     assert outcome["details"]["proof"]["tables"] == 2
@@ -130,7 +141,7 @@ def test_a_table_that_is_altered_after_the_moment_of_the_dump_makes_it_begin_ane
         )
         wire.free()
 
-    with meanwhile(wire.held, alter):
+    with meanwhile(wire.held, then_free(wire, alter)):
         outcome = one({**source, "port": wire.port})
     assert outcome["status"] == "ok", outcome
     assert outcome["details"]["proof"]["rows"] == 40303
@@ -148,9 +159,8 @@ def test_locked_tables_are_of_the_moment_of_the_others(one, source, store, wire,
         # The lock is the server's own, whatever goes over the wire.
         locked = f"SELECT count(*) FROM information_schema.processlist WHERE info = '{statement}' AND state LIKE 'Waiting for table%'"
         wait_for(lambda: mariadb_server.sql(locked) == "1")
-        wire.free()
 
-    with meanwhile(wire.held, write):
+    with meanwhile(wire.held, then_free(wire, write)):
         outcome = one({**source, "port": wire.port, "lock_tables": True})
     writers[0].join(10)
     assert not writers[0].is_alive()
