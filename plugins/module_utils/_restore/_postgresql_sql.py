@@ -20,6 +20,7 @@ SELECT json_build_object(
   'size', (SELECT pg_database_size(oid) FROM pg_database WHERE datname = {name}
     AND (has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE'))),
   'row', (SELECT to_jsonb(d) FROM pg_database d WHERE datname = {name}),
+  'tablespace', (SELECT spcname FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace WHERE datname = {name}),
   'owned', (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = {name}),
   'roles', (SELECT json_agg(rolname) FROM pg_roles),
   'kept', (SELECT coalesce(json_agg(datname ORDER BY datname DESC), '[]') FROM pg_database WHERE datname LIKE {prefix}),
@@ -48,6 +49,11 @@ SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 """
 
 BEGINNING = "SELECT datname FROM pg_database WHERE datname LIKE {pattern};"
+
+EMPTY = r"""
+SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace
+  WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' \gexec
+"""
 
 # What pg_dump leaves to pg_dumpall, from the old database to the new one: each line of it is a statement.
 # A list among the settings is kept as it was written; anything else is one value.

@@ -230,13 +230,18 @@ def _ask(job: Job, text: str) -> str:
 def _drop(job: Job, name: str) -> None:
     with contextlib.suppress(CommandFailed):
         _ask(job, sql.fill(sql.DISCONNECT, name=sql.literal(name)))
+    if name.startswith(SCRATCH_PREFIX):
+        # DROP DATABASE begins with a checkpoint, for which a disk that this database has filled has no room.
+        with contextlib.suppress(CommandFailed):
+            _postgresql_session.query(job.source, sql.EMPTY, job.work, name)
     _ask(job, f"DROP DATABASE IF EXISTS {sql.identifier(name)};")
 
 
 def _creation(job: Job, new: str, server: t.Mapping[str, t.Any]) -> tuple[str, str | None]:
     """The statement that creates the new database as the old one is, else as the dump says; then also its owner, quoted."""
     if server["exists"]:
-        return backup_sql.create(new, server["row"]), None
+        create = backup_sql.create(new, server["row"]).rstrip(";")
+        return f"{create} TABLESPACE {sql.identifier(server['tablespace'])};", None
     found: dict[str, str] = {}
 
     def talk(_input: t.IO[bytes], script: t.IO[bytes]) -> None:

@@ -167,10 +167,10 @@ def test_killed_at_many_moments_every_row_is_there_and_the_next_run_ends_it(
     options = {"name": "main", "safety_backup": False, "keep_old": 1, **secret}
     took = in_child(60, **options)
     chance = random.Random(7)
-    for number in range(15):
+    for number in range(9):
         server.sql("INSERT INTO tasks SELECT max(id) + 1, 1, '', '' FROM tasks", main)
         old = server.sql("SELECT count(*) FROM tasks", main)
-        in_child(took * (0.3 + 0.75 * (number + chance.random()) / 15), **options)
+        in_child(took * (0.3 + 0.75 * (number + chance.random()) / 9), **options)
         assert server.sql("SELECT count(*) FROM tasks", main) in ("200", old), number
         if number % 3 == 2:
             outcome = one("main", safety_backup=False, keep_old=1, **secret)

@@ -7,9 +7,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import platform
 import random
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -57,6 +60,11 @@ def rows(path):
         pending, done = (opened.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("pending", "done"))
     assert pending == done
     return pending
+
+
+def token(path):
+    """What scratch files of restores to `path` are called by."""
+    return hashlib.sha256(f"{platform.node()}:sqlite:{path}".encode()).hexdigest()[:12]
 
 
 def change(path, more=100):
@@ -138,6 +146,33 @@ def test_what_stands_only_in_the_log_is_in_the_kept_one(backup, one, tmp_path):
     assert outcome["status"] == "ok"
     assert rows(path) == 200
     assert rows(outcome["details"]["kept"][0]) == 201
+
+
+def test_cut_off_before_the_exchange_the_old_one_has_what_stood_in_its_log(backup, run, tmp_path, monkeypatch):
+    """The log is brought home before anything has another name: there is no moment with a database and not its log."""
+    from ansible_collections.sre.runbooks.plugins.module_utils._restore import _place
+    from ansible_collections.sre.runbooks.plugins.module_utils._restore import sqlite as engine
+
+    path = database(tmp_path / "app.db", "wal")
+    backup({"name": "app", "engine": "sqlite", "path": str(path)})
+    code = (
+        "import os, sqlite3, sys; d = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "d.execute('PRAGMA wal_autocheckpoint=0'); d.execute('BEGIN')\n"
+        "d.execute(\"INSERT INTO pending VALUES (1, 'x')\"); d.execute('INSERT INTO done VALUES (1)'); d.execute('COMMIT'); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+
+    def die(*_ignored):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_place, "replace", die)
+        patch.setattr(engine, "discard", lambda job: None)
+        with pytest.raises(KeyboardInterrupt):
+            run(name="app", safety_backup=False)
+    assert rows(path) == 201
+    assert run(name="app", safety_backup=False)["status"] == "ok"
+    assert rows(path) == 200
 
 
 def test_the_copy_of_a_moment(backup, one, source, path):
@@ -316,12 +351,15 @@ def test_killed_at_many_moments_the_database_is_whole_and_the_next_run_succeeds(
     took = in_child(60, **options)
     chance = random.Random(4)
     seen = []
-    for number in range(75):
+    number = -1
+    while sum(killed for killed, _new in seen) < 50:
+        number += 1
+        assert number < 200, seen
         change(path, 100)
         old = rows(path)
         # Every third as soon as the old one is kept, for what comes after is short.
         before = set(os.listdir(folder))
-        moment, until = took * (number + chance.random()) / 75, None
+        moment, until = took * chance.random(), None
         if number % 3 == 0:
             moment, until = 60, lambda before=before: any(KEPT in name for name in set(os.listdir(folder)) - before)
         ended = in_child(moment, until, **options)
@@ -334,7 +372,6 @@ def test_killed_at_many_moments_the_database_is_whole_and_the_next_run_succeeds(
             assert rows(path) == 200
             assert not [name for name in os.listdir(folder) if name.endswith(".partial") or "-wal" in name]
             assert not os.listdir(tmp_path / "state" / "restore")
-    assert sum(killed for killed, _new in seen) >= 50, seen
     assert {(True, False), (True, True)} <= set(seen), "some were killed before the swap and some after"
 
 
@@ -427,7 +464,9 @@ def test_what_cannot_be_restored_is_told(backup, one, source, path, given, told)
     assert os.listdir(path.parent) == ["app.db"]
 
 
-def test_a_second_restore_while_one_is_running_says_busy(backup, one, started, source, path, tmp_path):
+def test_a_second_restore_while_one_is_running_says_busy_and_one_after_it_was_killed_sweeps(
+    backup, one, started, source, path, tmp_path
+):
     """The first waits for a pipe that nobody writes to."""
     copy = backup(source, compression={"algorithm": "none"})
     hold = tmp_path / "bin"
@@ -447,6 +486,12 @@ def test_a_second_restore_while_one_is_running_says_busy(backup, one, started, s
     assert outcome["status"] == "critical"
     assert f"another run holds this lock (process {first.pid})" in outcome["summary"]
     assert rows(path) == 200
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    again = one("app")
+    assert again["status"] == "ok", again
+    assert again["details"]["recovered"] == [f"removed {path.parent}/.app.db.restore-{token(path)}.partial"]
+    assert not [name for name in os.listdir(path.parent) if name.endswith(".partial")]
 
 
 def test_an_encrypted_copy_needs_its_key_and_what_it_replaces_is_encrypted_too(backup, one, source, path, tmp_path):
