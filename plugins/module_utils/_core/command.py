@@ -73,9 +73,14 @@ class Commands:
 
         `secrets` go into the environment only and are blotted out of the output; `timeout` is in seconds. With `check`
         another status than 0 raises `CommandFailed`. `meanwhile` gets the process, a Popen object, as soon as it runs, and
-        may read its output: what it leaves comes back.
+        may read its output: what it leaves comes back. `data` is the program's input, of which it may leave as much as it likes.
         """
-        return self._execute([argv], target, secrets, environment, timeout, data, check, talk=meanwhile)
+        if data is None:
+            return self._execute([argv], target, secrets, environment, timeout, None, check, talk=meanwhile)
+        # run_command would tell of a broken pipe when a program ends before it has read all; what the program says tells more.
+        content = data.encode("utf-8", "surrogateescape")
+        with _Conversation(lambda requests, _answers: t.cast("None", requests.write(content))) as conversation:
+            return self._execute([argv], target, secrets, environment, timeout, conversation, check)
 
     def pipeline(
         self,
@@ -116,7 +121,7 @@ class Commands:
         secrets: t.Mapping[str, str] | None,
         environment: t.Mapping[str, str] | None,
         timeout: float | None,
-        data: str | _Conversation | None,
+        conversation: _Conversation | None,
         check: bool,
         at: int = 0,
         talk: t.Callable[[t.Any], None] | None = None,
@@ -131,8 +136,9 @@ class Commands:
         ]
         argv = placed[0] if len(placed) == 1 else _joined(placed)
         watchdog = Watchdog(timeout)
-        if isinstance(data, _Conversation):
-            talk, data = data.begin, t.cast("str", data.pending)
+        data: t.Any = None
+        if conversation is not None:
+            talk, data = conversation.begin, conversation.pending
 
         def started(process: t.Any) -> None:
             watchdog.watch(process)

@@ -83,6 +83,22 @@ def test_another_status_than_0_names_the_program_the_status_and_the_lines_that_t
     assert (caught.value.rc, caught.value.stderr.splitlines()[0]) == (7, "line 1")
 
 
+def test_a_program_that_has_ended_before_it_was_given_its_input_tells_why(commands, monkeypatch):
+    given = commands._run_command
+
+    def late(argv, before_communicate_callback, **options):
+        def ended(process):
+            process.wait()
+            before_communicate_callback(process)
+
+        return given(argv, before_communicate_callback=ended, **options)
+
+    monkeypatch.setattr(commands, "_run_command", late)
+    with pytest.raises(CommandFailed, match="sh ended with status 3: no server"):
+        commands.run(["sh", "-c", "echo no server >&2; exit 3"], data="SELECT 1;\n")
+    assert commands.run(["sh", "-c", "echo answer"], data="SELECT 1;\n").stdout == "answer\n"
+
+
 def test_without_check_the_status_is_returned(commands):
     result = commands.run(["sh", "-c", "echo out; echo err >&2; exit 4"], check=False)
     assert result == (4, "out\n", "err\n")
