@@ -309,3 +309,8 @@ def test_in_a_container_secrets_go_by_name_alone(monkeypatch, tmp_path):
     assert command._placed(["psql", "x"], Target("postgres", "db"), ["PGPASSWORD"]) == [
         str(runtime), "exec", "--interactive", "--env", "PGPASSWORD", "--user", "postgres", "db", "psql", "x",
     ]  # fmt: skip
+
+
+def test_a_program_that_ends_before_it_has_read_its_input_tells_why(commands):
+    done = commands.run(["sh", "-c", "exec <&-; echo no server >&2; exit 3"], data="x" * 1_000_000, check=False)
+    assert (done.rc, done.stderr) == (3, "no server\n")
