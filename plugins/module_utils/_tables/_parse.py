@@ -115,27 +115,20 @@ def csv_records(source: t.Iterator[Line], delimiter: str) -> t.Iterator[Record]:
                 feed.give_back(taken[1:])
                 yield Record(line.number, None, kind="malformed", reason="a quote is opened and not closed")
                 continue
-        bad = next((each for each in taken if each.problem), None)
-        if bad is not None:
-            kind = "too_long" if "longer" in bad.problem else "encoding"
-            yield Record(
-                line.number,
-                None,
-                kind=kind,
-                reason=f"line {bad.number} {bad.problem}" if bad is not line else bad.problem,
-            )
-            continue
         text = "\n".join([each.text for each in taken])
         text = text[:-1] if text.endswith("\r") else text
-        if '"' not in text:
-            yield Record(line.number, text.split(delimiter))
-            continue
-        record = _cells(line.number, text, pattern)
+        record = Record(line.number, text.split(delimiter)) if '"' not in text else _cells(line.number, text, pattern)
+        bad = next((each for each in taken if each.problem), None)
         if record.kind and len(taken) > 1:
             # Rather the row that it begins in is bad than all that a stray quote swallowed.
             feed.give_back(taken[1:])
-            record = record._replace(reason="a quote is opened and not closed as it should be")
-        yield record
+            yield record._replace(reason="a quote is opened and not closed as it should be")
+        elif bad is not None:
+            kind = "too_long" if "longer" in bad.problem else "encoding"
+            reason = bad.problem if bad is line else f"line {bad.number} {bad.problem}"
+            yield Record(line.number, None, kind=kind, reason=reason)
+        else:
+            yield record
 
 
 def _close(feed: _Pushback, taken: list[Line]) -> bool:

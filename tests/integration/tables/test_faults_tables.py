@@ -119,6 +119,7 @@ def test_a_damaged_export_stops_the_deletion(world, archive, options):
     for data, text in (
         (bytes(flipped), document), (whole[:-20], document), (whole, json.dumps({**edited, "rows": 29})),
         (whole, json.dumps({**edited, "keys_sha256": "0" * 64})),
+        (whole, json.dumps({**edited, "sha256": "0" * 64})),
         (whole, "{"), (whole, "[]"), (whole, json.dumps({**edited, "key": ["note"]})), (whole, json.dumps({**edited, "columns": []})),
     ):  # fmt: skip
         path.write_bytes(data)

@@ -66,6 +66,7 @@ BAD = [
     ("13,,1,", "refused", ""),
     ("14,\xe9\xff,1,", "encoding", "is no utf-8: byte 4 of the line is 0xe9"),
     ("15,fifteen,1,,", "columns", "5 columns instead of 4"),
+    ('16,"open again,1,', "malformed", "a quote is opened and not closed"),
 ]
 
 
