@@ -213,7 +213,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(one, source, store):
         other.rmdir()
 
 
-def test_a_cluster_ends_with_its_maker(started, source, store):
+def test_a_cluster_ends_with_its_maker(one, started, source, store):
     """kill -9 of the module while the scratch server runs: the kernel ends the server."""
     process = started(source)
     deadline = time.monotonic() + 30
@@ -227,6 +227,8 @@ def test_a_cluster_ends_with_its_maker(started, source, store):
     while os.path.exists(f"/proc/{server}") and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not os.path.exists(f"/proc/{server}")
+    assert one(source)["status"] == "ok"
+    assert not clusters(store)
 
 
 def test_tables_cannot_be_excluded_from_globals(run, source):
