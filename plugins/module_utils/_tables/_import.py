@@ -41,7 +41,8 @@ ENTRY: dict[str, t.Any] = {
     "encoding": {"type": "str"},
     "on_bad_rows": {"type": "str", "choices": ["refuse", "skip"]},
     "on_duplicate": {"type": "str", "choices": ["error", "skip", "update"]},
-    "key": {"type": "list", "elements": "str"},
+    # Names of columns, no secret.
+    "key": {"type": "list", "elements": "str", "no_log": False},
     "report": {"type": "int"},
     "limits": {"type": "dict", "options": LIMITS},
     "lock_timeout": {"type": "str"},
