@@ -368,7 +368,7 @@ while True:
 
 def test_a_writer_without_a_pause_loses_nothing(sqlite_world, archive, options):
     """Rows that the writer changed after their export stay; all it inserted is there."""
-    entry = sqlite_world.events(rows=1500)
+    entry = sqlite_world.events(rows=500)
     process = subprocess.Popen([sys.executable, "-c", WRITER, sqlite_world.entry["path"]])
     try:
         wait_for(lambda: sqlite_world.ids()[-1] >= 1_000_010)
@@ -380,16 +380,16 @@ def test_a_writer_without_a_pause_loses_nothing(sqlite_world, archive, options):
     left = sqlite_world.ids()
     inserted = [number for number in left if number >= 1_000_000]
     assert inserted == list(range(1_000_000, inserted[-1] + 1))
-    old = [number for number in left if number <= 1500]
+    old = [number for number in left if number <= 500]
     assert len(old) == done["metrics"]["changed"], done
-    assert exported(options) == set(range(1, 1501))
+    assert exported(options) == set(range(1, 501))
     archive(entry)
-    assert [number for number in sqlite_world.ids() if number <= 1500] == []
+    assert [number for number in sqlite_world.ids() if number <= 500] == []
 
 
 def test_two_runs_at_once(world, archive, options, started):
     entry = world.events(rows=40)
-    first = started("archive", {**options, "databases": [entry], "batch": 2, "pause": "100ms"})
+    first = started("archive", {**options, "databases": [entry], "batch": 4, "pause": "100ms"})
     wait_for(lambda: list(Path(options["state_dir"]).glob("*.json")))
     second = archive(entry)
     assert second["status"] == "warning"
