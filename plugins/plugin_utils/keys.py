@@ -70,8 +70,14 @@ def _said(hostvars: Any, host: str, variables: Iterable[str], what: str) -> dict
         if not isinstance(result, Mapping) or not isinstance(result.get(what), Mapping):
             continue
         for name, said in result[what].items():
-            told[name] = {**told.get(name, {}), **said} if isinstance(said, Mapping) else said
+            told[name] = _joined(told.get(name, {}), said) if isinstance(said, Mapping) else said
     return told
+
+
+def _joined(before: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said later counts, but of two problems the first, for it is what the other comes from."""
+    problem = before.get("problem") if before.get("problem") and said.get("problem") else said.get("problem")
+    return {**before, **said, **({"problem": problem} if problem is not None else {})}
 
 
 def reports(part: Sequence[Mapping[str, Any]], hostvars: Any, variables: Sequence[str]) -> dict[str, Any]:
@@ -94,12 +100,14 @@ def orders(
 
 
 def outcomes(results: Iterable[Any]) -> list[dict[str, Any]]:
-    """One outcome for each subject of several stages: the worst, of these the last."""
+    """One outcome for each subject of several stages: the worst; of failures the first, for the others come from it."""
     found: dict[str, dict[str, Any]] = {}
     for result in results:
         for outcome in result.get("outcomes") or [] if isinstance(result, Mapping) else []:
             before = found.get(outcome["subject"])
-            if before is None or _STATUSES.index(outcome["status"]) >= _STATUSES.index(before["status"]):
+            rank = _STATUSES.index(outcome["status"])
+            worst = -1 if before is None else _STATUSES.index(before["status"])
+            if rank > worst or rank == worst == 0:
                 metrics = {**(before or {}).get("metrics", {}), **outcome.get("metrics", {})}
                 found[outcome["subject"]] = {**outcome, "metrics": metrics}
     return list(found.values())

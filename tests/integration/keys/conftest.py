@@ -23,7 +23,7 @@ from reference_app.process import Process
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
 from ansible_collections.sre.runbooks.plugins.module_utils._keys import _registry
-from ansible_collections.sre.runbooks.plugins.module_utils._keys._provider import Work
+from ansible_collections.sre.runbooks.plugins.module_utils._keys._provider import Work, fingerprint
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -64,6 +64,7 @@ class Fleet:
     """A host that makes keys and three that use them, as names of an inventory; the programs that use them run all the time."""
 
     HOSTS = ("web1", "web2", "web3")
+    all_hosts = ("db1", *HOSTS)
 
     def __init__(self, folder, application, owner="reporting"):
         self.folder, self.application, self.name = folder, application, owner
@@ -100,6 +101,18 @@ class Fleet:
             "revoke": {"path": "/auth/api-keys/{id}"},
             "list": {"path": "/auth/api-keys"},
         }  # fmt: skip
+
+    def settled(self):
+        """One key everywhere, which is the journal's; nothing pending; whatever else works is in its overlap."""
+        journal = self.journal()
+        (held,) = self.held()
+        assert fingerprint(self.name, held) == journal["current"]["fingerprint"]
+        assert self.accepted(held)
+        assert not journal["pending"]
+        assert sorted(map(str, self.alive())) == sorted(
+            [journal["current"]["id"], *[each["id"] for each in journal["previous"]]]
+        )
+        return held
 
     def home(self, host):
         return self.folder / host
