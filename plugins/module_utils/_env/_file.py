@@ -62,9 +62,13 @@ class Place:
                 raise
             target = os.path.realpath(path)
             raise RunbookError(f"is a symbolic link, which is not followed. Give {target} as the path.") from error
-        with os.fdopen(descriptor, "rb") as stream:
+        try:
             info = os.fstat(descriptor)
             _refuse(info)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        with os.fdopen(descriptor, "rb") as stream:
             data = stream.read(LARGEST + 1)
             attributes = {name: os.getxattr(descriptor, name) for name in _attributes(descriptor)}
         if len(data) > LARGEST:

@@ -17,12 +17,34 @@ import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import lock, state
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._env import _file, env, ini, json, yaml
+from ansible_collections.sre.runbooks.plugins.module_utils._env import _file
 
-# The formats are modules of these functions; mypy knows no protocol of modules in dictionaries.
-FORMATS: dict[str, t.Any] = {"env": env, "yaml": yaml, "json": json, "ini": ini}
 PREVIOUS = ".previous"
 WAIT = 10.0  # seconds for another run at the same file
+
+
+class _Formats:
+    """The formats by name, each imported when it is first asked for: PyYAML alone takes longer than all else."""
+
+    def __getitem__(self, kind: str) -> t.Any:
+        if kind == "yaml":
+            from ansible_collections.sre.runbooks.plugins.module_utils._env import yaml
+
+            return yaml
+        if kind == "json":
+            from ansible_collections.sre.runbooks.plugins.module_utils._env import json
+
+            return json
+        if kind == "ini":
+            from ansible_collections.sre.runbooks.plugins.module_utils._env import ini
+
+            return ini
+        from ansible_collections.sre.runbooks.plugins.module_utils._env import env
+
+        return env
+
+
+FORMATS = _Formats()
 
 
 class Change(t.NamedTuple):

@@ -71,7 +71,8 @@ def replaced(text: str, variable: str, value: str) -> str:
         read(text, variable)
         return text[: found[-1].start] + value + text[found[-1].end :]
     section, name = _split(variable)
-    separator = scanned.options[-1].separator if scanned.options else " = "
+    alike = [each for each in scanned.options if each.section == section] or scanned.options
+    separator = alike[-1].separator if alike else " = "
     if not separator.strip():
         separator = " = "
     line = f"{name}{separator}{value}"

@@ -85,7 +85,9 @@ def others(text: str, variable: str) -> list[tuple[t.Any, ...]]:
         values = [getattr(event, name, None) for name in ("anchor", "tag", "value", "implicit")]
         seen.append((type(event).__name__, *values[:2], values[2], str(values[3])))
     document = ("DocumentStartEvent", "DocumentEndEvent", "StreamStartEvent", "StreamEndEvent")
-    return [each for each in seen if each[0] not in document]
+    content = [each for each in seen if each[0] not in document]
+    # A document of this one variable is as good as an empty one.
+    return [] if [each[0] for each in content] == ["MappingStartEvent", "MappingEndEvent"] else content
 
 
 def notes(text: str, variable: str) -> list[str]:
