@@ -111,8 +111,8 @@ def _broken(case: Case) -> t.Iterator[Finding]:
         if proof.ok is False:
             failed.setdefault(os.path.basename(proof.copy.path), proof.problem)
     if failed:
-        name, problem = next(iter(failed.items()))
-        yield "critical", f"{len(failed)} of {len(case.found.copies)} copies failed: {name}: {problem}"
+        name = min(failed)
+        yield "critical", f"{len(failed)} of {len(case.found.copies)} copies failed: {name}: {failed[name]}"
     if not case.found.copies and not case.found.missing:
         left = len(case.found.leftovers)
         yield "critical", "there is no backup" + (f", {left} data files have no manifest" if left else "")

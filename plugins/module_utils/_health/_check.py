@@ -35,7 +35,6 @@ from ansible.module_utils.errors import UnsupportedError
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import threshold, units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import TargetDown as TargetDown  # noqa: PLC0414 - families take it from here
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _registry
 
 if t.TYPE_CHECKING:

@@ -13,9 +13,9 @@ import time
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import state, threshold, units
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError, TargetDown
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import envelope, outcome, worst
-from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Check, Host, Observation, TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Check, Host, Observation
 
 STAGE = "health"
 STATE = "health"

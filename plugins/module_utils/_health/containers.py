@@ -12,8 +12,8 @@ import shutil
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed, InputError
-from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed, InputError, TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 
 METRICS = ("running", "restarting", "unhealthy")
 OPTIONS: dict[str, t.Any] = {

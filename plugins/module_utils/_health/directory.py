@@ -13,9 +13,9 @@ import time
 import typing as t
 from stat import S_ISDIR, S_ISREG
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError, TargetDown
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
-from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 
 METRICS = ("size_bytes", "files", "newest_age_seconds")
 OPTIONS: dict[str, t.Any] = {

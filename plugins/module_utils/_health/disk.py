@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core import units
+from ansible_collections.sre.runbooks.plugins.module_utils._core import _psutil, units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._health import _psutil
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Check, Host, Observation
 
 METRICS = ("used_percent", "free_bytes", "inodes_percent", "full_in_seconds")

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core import units
-from ansible_collections.sre.runbooks.plugins.module_utils._health import _psutil
+from ansible_collections.sre.runbooks.plugins.module_utils._core import _psutil, units
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 
 METRICS = ("memory_percent", "available_bytes", "swap_percent", "oom_kills")

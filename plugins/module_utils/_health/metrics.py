@@ -12,13 +12,12 @@ import time
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import web
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, TargetDown
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import (
     METRIC_NAME,
     Host,
     Observation,
-    TargetDown,
 )
 
 METRICS = ("response_seconds",)

@@ -11,8 +11,8 @@ import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import alembic
 from ansible_collections.sre.runbooks.plugins.module_utils._core.alembic import Revision, pending, revisions
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError, TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 
 __all__ = ["Revision", "judged", "observe", "pending", "refuse", "revisions"]
 METRICS = ("pending",)

@@ -10,9 +10,9 @@ import time
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import mysql
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed, TargetDown
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
-from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 
 METRICS = ("response_seconds", "connections_percent", "replication_lag_seconds", "size_bytes")
 OPTIONS: dict[str, t.Any] = {

@@ -11,9 +11,9 @@ import time
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.connect import connect
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError, TargetDown
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
-from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 
 METRICS = ("connect_seconds",)
 OPTIONS: dict[str, t.Any] = {

@@ -11,9 +11,8 @@ import os
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core import pattern
+from ansible_collections.sre.runbooks.plugins.module_utils._core import _psutil, pattern
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
-from ansible_collections.sre.runbooks.plugins.module_utils._health import _psutil
 from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 
 METRICS = ("processes", "memory_percent", "cpu_percent", "open_files", "age_seconds")

@@ -13,9 +13,9 @@ import typing as t
 from urllib.parse import urlencode
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import web
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError, TargetDown
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_size
-from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 
 METRICS = ("value",)
 OPTIONS: dict[str, t.Any] = {**web.OPTIONS, "query": {"type": "str", "required": True}}

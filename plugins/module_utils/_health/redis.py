@@ -10,9 +10,9 @@ import time
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import redis
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed, TargetDown
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
-from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 
 METRICS = ("response_seconds", "memory_percent", "hit_percent", "clients_percent", "last_save_age_seconds")
 OPTIONS: dict[str, t.Any] = {

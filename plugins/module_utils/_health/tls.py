@@ -17,9 +17,14 @@ import time
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import TIMED_OUT, require
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed, InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import (
+    CommandFailed,
+    InputError,
+    RunbookError,
+    TargetDown,
+)
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
-from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation, TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Host, Observation
 
 METRICS = ("days_remaining",)
 # What openssl can ask for TLS in the midst of, and the port where that is usual.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 import urllib.parse
 
-from ansible_collections.sre.runbooks.plugins.module_utils._health import _psutil
+from ansible_collections.sre.runbooks.plugins.module_utils._core import _psutil
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight._servers import PORTS, is_local
 
 if t.TYPE_CHECKING:

@@ -16,8 +16,8 @@ import socket
 import stat
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import _psutil
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._health import _psutil
 
 if t.TYPE_CHECKING:
     from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands

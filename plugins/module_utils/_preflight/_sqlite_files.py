@@ -14,7 +14,7 @@ import stat
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._health import _psutil
+from ansible_collections.sre.runbooks.plugins.module_utils._core import _psutil
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight._ask import Database
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight._servers import Place
 

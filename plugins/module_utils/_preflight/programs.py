@@ -11,9 +11,9 @@ import re
 import shutil
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import _psutil
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import PACKAGES, require
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import MissingProgram, RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._health import _psutil
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight import _observed
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight._finding import Finding, Looked
 

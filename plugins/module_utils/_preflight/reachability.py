@@ -10,8 +10,7 @@ import os
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import paths
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import MissingProgram, RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._health._check import TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import MissingProgram, RunbookError, TargetDown
 from ansible_collections.sre.runbooks.plugins.module_utils._logs import _sources
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight import _observed, _units
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight._finding import Finding, Looked

@@ -12,9 +12,8 @@ import os
 import re
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core import pattern
+from ansible_collections.sre.runbooks.plugins.module_utils._core import _psutil, pattern
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._health import _psutil
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight import _listeners, _servers, _units
 from ansible_collections.sre.runbooks.plugins.module_utils._preflight._finding import Finding, Looked
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import typing as t
 
-import psutil
+from ansible_collections.sre.runbooks.plugins.module_utils._core import _psutil
 
 
 class Users(t.NamedTuple):
@@ -30,7 +30,7 @@ def of(paths: t.Iterable[str]) -> Users:
     if not wanted:
         return Users((), 0)
     names, hidden = [], 0
-    for process in psutil.pids():
+    for process in _psutil.get().pids():
         if process == os.getpid():
             continue
         try:
@@ -55,6 +55,7 @@ def _has(process: int, wanted: set[tuple[int, int]]) -> bool:
 
 
 def _name(process: int) -> str:
+    psutil = _psutil.get()
     name = user = "unknown"
     with contextlib.suppress(psutil.Error):
         found = psutil.Process(process)

@@ -17,12 +17,10 @@ import stat
 import time
 import typing as t
 
-import psutil
-
 from ansible_collections.sre.runbooks.plugins.module_utils._backup import _packing
 from ansible_collections.sre.runbooks.plugins.module_utils._backup import redis as backup
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Mismatch
-from ansible_collections.sre.runbooks.plugins.module_utils._core import files, redis
+from ansible_collections.sre.runbooks.plugins.module_utils._core import _psutil, files, redis
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import CommandFailed, InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._restore import _access, _place
 from ansible_collections.sre.runbooks.plugins.module_utils._restore._engine import Job, Look
@@ -160,7 +158,7 @@ def _servers(job: Job, folder: str) -> list[str]:
 
     A restore into another file than the original's has nothing to do with who answers there.
     """
-    found = []
+    psutil, found = _psutil.get(), []
     for process in psutil.process_iter(["name"]):
         with contextlib.suppress(psutil.Error, OSError):
             if process.info["name"] in _SERVERS and os.path.realpath(f"/proc/{process.pid}/cwd") == os.path.realpath(

@@ -123,9 +123,9 @@ def without(tmp_path, monkeypatch):
 
 def database(path):
     """A SQLite database with one row."""
-    with contextlib.closing(sqlite3.connect(path)) as opened, opened:
-        opened.execute("CREATE TABLE t (number INTEGER)")
-        opened.execute("INSERT INTO t VALUES (1)")
+    with contextlib.closing(sqlite3.connect(path)) as opened, opened as connection:
+        connection.execute("CREATE TABLE t (number INTEGER)")
+        connection.execute("INSERT INTO t VALUES (1)")
     return path
 
 

@@ -23,6 +23,8 @@ from ansible_collections.sre.runbooks.plugins.modules import restore as restore_
 
 from ..backup.conftest import ENVIRONMENT
 
+KEPT = ".before-restore-"
+
 MODULE = """
 import json, sys
 from ansible.module_utils.testing import patch_module_args
@@ -201,3 +203,16 @@ def aged(path, stamp, **changes):
     with open(f"{new}.manifest.json", "w") as stream:
         json.dump(document, stream)
     return new
+
+
+def kept_anew(folder, before):
+    """Whether something that was replaced has been kept since `folder` held the names `before`."""
+    return any(KEPT in name for name in set(os.listdir(folder)) - before)
+
+
+def settled(journals, begun):
+    """Whether a journal was in the folder `journals` and is gone; `begun` is a list that remembers."""
+    there = bool(os.listdir(journals))
+    if there:
+        begun.append(1)
+    return bool(begun) and not there

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -17,7 +18,7 @@ import tarfile
 import pytest
 
 from ..backup.conftest import tree
-from .conftest import manifest_of
+from .conftest import KEPT, kept_anew, manifest_of
 
 
 @pytest.fixture
@@ -250,7 +251,7 @@ def test_killed_at_many_moments_each_path_is_whole(backup, one, in_child, tmp_pa
         before = set(os.listdir(folder))
         moment, until = took * (number + chance.random()) / 60, None
         if number % 3 == 0:
-            moment, until = 60, lambda before=before: any(KEPT in name for name in set(os.listdir(folder)) - before)
+            moment, until = 60, functools.partial(kept_anew, folder, before)
         ended = in_child(moment, until, **options)
         took = ended or took
         contents = [{(folder / name / f"{each}").read_text() for each in range(30)} for name in ("one", "two")]
@@ -285,7 +286,7 @@ def test_a_file_system_that_cannot_exchange_names(backup, one, source, root, mon
         patch.setattr(
             _place, "replace", lambda swap, replace=_place.replace: (patch.setattr(os, "rename", die), replace(swap))[1]
         )
-        patch.setattr(_place, "begun", lambda swap: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(_place, "begun", interrupt)
         with pytest.raises(KeyboardInterrupt):
             one("settings", safety_backup=False)
     assert not root.exists(), "the moment between the two"
@@ -333,4 +334,6 @@ def test_a_disk_that_is_full_changes_nothing(backup, small_disk, source, root, t
     assert lines[1:] == []
 
 
-KEPT = ".before-restore-"
+def interrupt(_swap):
+    """What a signal does between two steps."""
+    raise KeyboardInterrupt

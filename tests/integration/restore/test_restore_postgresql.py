@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import random
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import postgresql_files, postgresql_running
-from .conftest import aged, flip, manifest_of
+from .conftest import aged, flip, manifest_of, settled
 
 FILL = """
 CREATE TABLE teams (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text UNIQUE);
@@ -476,7 +477,7 @@ def test_killed_at_many_moments_the_database_is_whole_and_the_next_run_succeeds(
         if number % 9 == 0:
             # As soon as the journal says that the swap is over.
             begun = []
-            moment, until = 60, lambda begun=begun: begun.append(1) if os.listdir(journals) else bool(begun)
+            moment, until = 60, functools.partial(settled, journals, begun)
         ended = in_child(moment, until, **options)
         took = ended or took
         # Nothing else is called so, and a database that is not there would be an error.

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -22,9 +23,8 @@ import time
 import pytest
 
 from ..backup.conftest import database, tree
-from .conftest import aged, flip, manifest_of
+from .conftest import aged, flip, kept_anew, manifest_of
 
-KEPT = ".before-restore-"
 OPENER = """
 import sqlite3, sys
 database = sqlite3.connect(sys.argv[1])
@@ -68,9 +68,9 @@ def token(path):
 
 
 def change(path, more=100):
-    with contextlib.closing(sqlite3.connect(path)) as opened, opened:
-        opened.executemany("INSERT INTO pending VALUES (?, 'new')", ((each,) for each in range(more)))
-        opened.executemany("INSERT INTO done VALUES (?)", ((each,) for each in range(more)))
+    with contextlib.closing(sqlite3.connect(path)) as opened, opened as connection:
+        connection.executemany("INSERT INTO pending VALUES (?, 'new')", ((each,) for each in range(more)))
+        connection.executemany("INSERT INTO done VALUES (?)", ((each,) for each in range(more)))
 
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])
@@ -361,7 +361,7 @@ def test_killed_at_many_moments_the_database_is_whole_and_the_next_run_succeeds(
         before = set(os.listdir(folder))
         moment, until = took * chance.random(), None
         if number % 3 == 0:
-            moment, until = 60, lambda before=before: any(KEPT in name for name in set(os.listdir(folder)) - before)
+            moment, until = 60, functools.partial(kept_anew, folder, before)
         ended = in_child(moment, until, **options)
         took = ended or took
         found = rows(path)

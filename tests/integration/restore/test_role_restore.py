@@ -37,8 +37,8 @@ def sources(app, backup):
     settings = {"name": "settings", "paths": [str(app / "app.env")]}
     found = {"runbooks_databases_x": [lite], "runbooks_files_x": [settings]}
     copies = [backup(lite, interval="0s"), backup({**settings, "engine": "files"})]
-    with contextlib.closing(sqlite3.connect(app / "app.db")) as opened, opened:
-        opened.execute("DELETE FROM done")
+    with contextlib.closing(sqlite3.connect(app / "app.db")) as opened, opened as connection:
+        connection.execute("DELETE FROM done")
     (app / "app.env").write_text("LEVEL=new\n")
     return found, copies
 

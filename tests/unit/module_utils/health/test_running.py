@@ -14,9 +14,9 @@ import types
 import pytest
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import threshold
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError, TargetDown
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _run
-from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Check, Host, Observation, TargetDown
+from ansible_collections.sre.runbooks.plugins.module_utils._health._check import Check, Host, Observation
 
 LIMITS = _run.Limits(workers=16, timeout=30)
 
