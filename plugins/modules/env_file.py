@@ -89,7 +89,7 @@ options:
 requirements:
   - PyYAML (package C(python3-yaml)) on the host for O(format=yaml)
 notes:
-  - B(env) is read by systemd (C(EnvironmentFile)), shells, python-dotenv and Docker Compose, which differ in quotes and dollar signs. Values
+  - B(env) is read by systemd (C(EnvironmentFile)), shells and python-dotenv, which differ in quotes and dollar signs. Values
     that they would read differently are refused, as those with C(${), or with a dollar sign together with a single quote or a backslash.
     C(docker run --env-file) takes quotes for a part of the value, so give it values of letters, digits and C(_./:@%+,=-) only.
   - B(yaml) and B(json) replace texts and null only; numbers, lists, blocks after C(|), aliases and values with an anchor are refused.

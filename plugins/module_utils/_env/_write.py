@@ -143,7 +143,7 @@ def forget_previous(
         found = place.load(path)
         if variable is not None and found is not None and found.text != older.text:
             form = FORMATS[kind]
-            if form.read(older.text, variable) == form.read(found.text, variable):
+            if (form.read(older.text, variable) or "") == (form.read(found.text, variable) or ""):
                 return False
         if not check:
             _forget(place, path, FORMATS[kind], variable, older, found.text if found else None)
@@ -202,9 +202,8 @@ def _forget(
     ):
         place.remove(path + PREVIOUS)
         return
-    value = form.read(text, variable)
-    if value is not None:
-        place.save(path + PREVIOUS, _replaced(form, older.text, variable, value), older, expected=older, private=True)
+    emptied = _replaced(form, older.text, variable, form.read(text, variable) or "")
+    place.save(path + PREVIOUS, emptied, older, expected=older, private=True)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*")
 _BARE = re.compile(r"[A-Za-z0-9_./:@%+,=-]*")
 _REST = re.compile(r"[ \t]*(?:[ \t]#[^\r\n]*)?(?=[\r\n]|\Z)")
+_SWALLOWED = re.compile(r"(?:\A|\n)[ \t]*[#;][^\n]*\\\r?\n\Z")
 _COMMENT = re.compile(r"(?:^|[ \t])[ \t]*#")
 
 
@@ -74,6 +75,10 @@ def notes(text: str, variable: str) -> list[str]:
     told = [f"stands there {len(found)} times, the last one counts; remove the others"] if len(found) > 1 else []
     if found and found[-1].comment:
         told.append("has a comment behind its value, which systemd takes for a part of it; put it on a line of its own")
+    if found and _SWALLOWED.search(text[: text.rfind("\n", 0, found[-1].start) + 1]):
+        told.append(
+            "follows a comment that ends in a backslash, which goes on in its line for systemd; take the backslash away"
+        )
     return told
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import dotenv
 import pytest
@@ -53,10 +54,11 @@ def systemd(path):
     ]
     load = ctypes.CDLL(str(library)).load_env_file
     load.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.POINTER(ctypes.c_char_p))]
-    found = ctypes.POINTER(ctypes.c_char_p)()
-    assert load(None, os.fsencode(path), ctypes.byref(found)) == 0
+    found: Any = ctypes.POINTER(ctypes.c_char_p)()
+    assert load(None, os.fsencode(path), ctypes.pointer(found)) == 0
     entries = []
-    while found and (entry := found[len(entries)]):
+    # A null pointer is what an empty file gives; so is the end of the list.
+    while ctypes.cast(found, ctypes.c_void_p).value and (entry := found[len(entries)]):
         entries.append(entry.decode())
     return dict(each.split("=", 1) for each in entries)
 

@@ -133,6 +133,25 @@ def test_a_variable_that_stands_there_twice_is_a_warning_and_the_last_one_change
     assert not path.with_name("file.previous").exists()
 
 
+def test_a_comment_that_swallows_the_variable_for_systemd_is_a_warning(run, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("A=1\n# folder C:\\\nK=old\n")
+    result = run(path=str(path), variable="K", value="new")
+    assert path.read_text() == "A=1\n# folder C:\\\nK=new\n"
+    assert systemd(path) == {"A": "1"}
+    assert "ends in a backslash" in result["outcomes"][0]["summary"]
+    assert result["warnings"]
+
+
+def test_what_was_removed_by_hand_is_forgotten_too(run, file):
+    options = {"path": str(file), "variable": "MONDAY_API_KEY"}
+    assert run(value="new", **options)["changed"]
+    file.write_text("PORT=9000\n")
+    assert run(state="forgotten", **options)["changed"]
+    assert "old-key" not in file.with_name("feature11.env.previous").read_text()
+    assert not run(state="forgotten", **options)["changed"]
+
+
 BAD = [
     ({"variable": "K", "value": CANARY}, "path: None is no file's path from the root on"),
     ({"path": "relative", "variable": "K", "value": CANARY}, "path: 'relative' is no file's path from the root on"),

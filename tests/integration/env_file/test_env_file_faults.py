@@ -73,6 +73,7 @@ def test_killed_at_sixty_moments_the_file_is_old_or_new_and_never_half(tmp_path)
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         now = _write.current(str(path), variable, kind)
+        assert now is not None
         index = int(now[1:].partition("-")[0])
         assert now == value(index)
         moments += index > 0
