@@ -2,11 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The stages on the host that makes keys: look, create, promote, revoke.
-
-Evidence comes from the consumers' hosts as `reports`: {host: {key: {held: [fingerprints], proven, released: [labels], problem}}}.
-A host of which nothing came has proven nothing.
-"""
+"""The stages on the host that makes keys: look, create, promote, revoke."""
 
 from __future__ import annotations
 
@@ -17,6 +13,7 @@ import typing as t
 from ansible_collections.sre.runbooks.plugins.module_utils._core import outcome, units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._keys import _journal
+from ansible_collections.sre.runbooks.plugins.module_utils._keys._evidence import Evidence, Reports
 from ansible_collections.sre.runbooks.plugins.module_utils._keys._provider import Known, Work, fingerprint
 
 if t.TYPE_CHECKING:
@@ -24,7 +21,6 @@ if t.TYPE_CHECKING:
     from ansible_collections.sre.runbooks.plugins.module_utils._keys._settings import Key
 
 STAGE = "keys"
-Reports = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
 class Told(t.NamedTuple):
@@ -58,6 +54,7 @@ class Provide:
         self.entry = journal.entry(key.name)
         self._commands = commands
         self._provider: t.Any = key.provider
+        self._heard = Evidence(key.name, key.expected, asked.reports)
 
     # --- What is there ---
 
@@ -156,7 +153,7 @@ class Provide:
         pending = self.entry.get("pending")
         if not due and not pending:
             return Told("ok", "nothing to rotate", self.facts())
-        missing = self._unreported()
+        missing = self._heard.unreported()
         if missing:
             return Told("warning", f"rotation waits: {missing}. The key in use stays.", self.facts(waits=missing))
         if pending and pending.get("run") == self.asked.run and not pending.get("abandoned"):
@@ -170,7 +167,7 @@ class Provide:
             )
         changed = False
         if pending:
-            left = self._unreleased(pending)
+            left = self._heard.unreleased(pending)
             if left:
                 return Told("warning", f"rotation waits: {left}. The key in use stays.", self.facts(waits=left))
             self._revoke_pending(pending)
@@ -183,6 +180,10 @@ class Provide:
         return self._make(due)
 
     def _make(self, due: str) -> Told:
+        # A provider that keeps a hash does not tell the fingerprint of the first key: it is that which all consumers hold.
+        current, held = self.entry.get("current"), self._heard.held()
+        if current and not current.get("fingerprint") and len(held) == 1:
+            current["fingerprint"] = held.pop()
         label = (
             f"{self.key.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(self.journal.now))}-{os.urandom(4).hex()}"
         )
@@ -209,7 +210,7 @@ class Provide:
         if pending.get("run") != self.asked.run or pending.get("abandoned"):
             reason = pending.get("reason") or "another run is at it"
             return Told("warning", f"not promoted: {reason}. The key in use stays.", self.facts(promoted=False))
-        unproven = self._unproven(pending["fingerprint"])
+        unproven = self._heard.unproven(pending["fingerprint"])
         if unproven:
             self._abandon(pending, unproven)
             return Told("critical", f"rotation failed and is rolled back: {unproven}", self.facts(promoted=False), True)
@@ -242,7 +243,7 @@ class Provide:
             ending = [each for each in self.entry.get("previous") or [] if each["revoke_at"] <= self.journal.now]
             return Told("ok", f"{len(ending)} key(s) would be revoked", self.facts(), bool(ending))
         if pending and pending.get("abandoned"):
-            left = self._unreleased(pending) or self._unreported()
+            left = self._heard.unreleased(pending) or self._heard.unreported()
             if left:
                 held.append(f"the new key is revoked when no consumer can hold it any more: {left}")
             else:
@@ -250,7 +251,7 @@ class Provide:
                 changed = True
         ending = [each for each in self.entry.get("previous") or [] if each["revoke_at"] <= self.journal.now]
         current = (self.entry.get("current") or {}).get("fingerprint")
-        unproven = self._unproven(current) if ending and current else ""
+        unproven = self._heard.unproven(current) if ending and current else ""
         if unproven:
             held.append(f"the old key is not revoked: {unproven}")
         else:
@@ -300,45 +301,6 @@ class Provide:
     def _note_revoked(self, entry: t.Mapping[str, t.Any]) -> None:
         gone = {"id": entry.get("id"), "fingerprint": entry.get("fingerprint"), "at": self.journal.now}
         self.entry["revoked"] = [*(self.entry.get("revoked") or []), gone][-_journal.REVOKED_KEPT :]
-
-    # --- Evidence ---
-
-    def _reports(self) -> t.Iterator[tuple[str, t.Mapping[str, t.Any]]]:
-        for host in self.key.expected:
-            yield host, (self.asked.reports.get(host) or {}).get(self.key.name) or {}
-
-    def _unreported(self) -> str:
-        return _listed(
-            [
-                f"{host}: {report.get('problem') or 'no answer about this key (not reachable, not in this play, or not told of it)'}"
-                for host, report in self._reports()
-                if not report.get("seen")
-            ]
-        )
-
-    def _unreleased(self, pending: t.Mapping[str, t.Any]) -> str:
-        return _listed(
-            [
-                f"{host}: {report.get('problem') or 'has not let go of the new key'}"
-                for host, report in self._reports()
-                if pending["label"] not in (report.get("released") or [])
-                or (pending.get("fingerprint") and pending["fingerprint"] in (report.get("held") or []))
-            ]
-        )
-
-    def _unproven(self, wanted: str) -> str:
-        return _listed(
-            [
-                f"{host}: {report.get('problem') or 'no proof'}"
-                for host, report in self._reports()
-                if not report.get("proven") or set(report.get("held") or []) != {wanted}
-            ]
-        )
-
-
-def _listed(problems: t.Sequence[str]) -> str:
-    more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-    return "; ".join(problems[:3]) + more
 
 
 def outcome_of(key: Key, told: Told) -> dict[str, t.Any]:

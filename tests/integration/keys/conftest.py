@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.testing import patch_module_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -24,6 +25,7 @@ from reference_app.process import Process
 from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
 from ansible_collections.sre.runbooks.plugins.module_utils._keys import _registry
 from ansible_collections.sre.runbooks.plugins.module_utils._keys._provider import Work, fingerprint
+from ansible_collections.sre.runbooks.plugins.modules import rotating_key
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -39,7 +41,6 @@ def application(tmp_path_factory):
 def run_command():
     """What AnsibleModule.run_command is to modules, of a real module."""
     from ansible.module_utils.basic import AnsibleModule
-    from ansible.module_utils.testing import patch_module_args
 
     with patch_module_args({}):
         return AnsibleModule({}).run_command
@@ -233,3 +234,16 @@ def fleet(tmp_path, application):
     refused = made.refused()
     made.stop()
     assert not refused
+
+
+@pytest.fixture
+def call(capsys, tmp_path):
+    """Call sre.runbooks.rotating_key in this process and return its result."""
+
+    def go(check=False, **arguments):
+        arguments = {"state_dir": str(tmp_path / "state"), "run": "r1", **arguments, "_ansible_check_mode": check}
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            rotating_key.main()
+        return json.loads(capsys.readouterr().out)
+
+    return go

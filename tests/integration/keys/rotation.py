@@ -124,7 +124,10 @@ def forked(work):
 
 
 def deadly(steps):
-    """Kill this process, by SIGKILL, at the step of that number: before and after each renaming, removal, request and command."""
+    """Kill this process, by SIGKILL, at the step of that number: before each renaming, removal, request and command.
+
+    To be killed after a step is to be killed before the next one: nothing lasts of what happens in between.
+    """
     count = [0]
 
     def step():
@@ -136,14 +139,12 @@ def deadly(steps):
     def around(function):
         def stepped(*arguments, **more):
             step()
-            result = function(*arguments, **more)
-            step()
-            return result
+            return function(*arguments, **more)
 
         return stepped
 
     os.replace, os.unlink = around(os.replace), around(os.unlink)
-    command.Commands.run = around(command.Commands.run)
+    command.Commands.run = around(command.Commands.run)  # type: ignore[method-assign]
     ask = web.ask
 
     @contextlib.contextmanager
@@ -151,6 +152,5 @@ def deadly(steps):
         step()
         with ask(*arguments, **more) as answer:
             yield answer
-        step()
 
     web.ask = asked

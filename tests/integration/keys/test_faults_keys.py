@@ -50,7 +50,7 @@ def test_killed_at_every_single_step_every_program_can_always_authenticate(fleet
             assert os.WEXITSTATUS(status) == 0
             ended += 1
             fleet.settled()
-    assert steps > 50
+    assert steps > 40
     assert statuses(Rotation(fleet).go()) == ALL_OK
     fleet.settled()
 
