@@ -325,3 +325,18 @@ def test_a_disk_that_is_full_says_nothing_against_a_copy_and_is_left_as_it_was(s
     assert "could not be recorded" in broken["outcomes"][0]["summary"]
     assert scratch == []
     assert after["status"] == "ok"
+
+
+def test_a_dump_that_counted_nothing_is_restored_and_says_that_it_was_not_compared(run, verify, store, postgresql):
+    source = {"name": "x", **postgresql}
+    assert run(source, verify="archive")["status"] == "ok"
+    result = verify(sources=[source], level="restored")
+    assert result["status"] == "ok", result
+    ((_path, manifest),) = copies(store, "x")
+    proof = manifest["verifications"][-1]
+    assert (proof["level"], proof["ok"], proof["figures"]["compared"], proof["figures"]["rows"]) == (
+        "restored",
+        True,
+        False,
+        5000,
+    )
