@@ -108,7 +108,9 @@ def _composed(text: str) -> t.Any:
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else "it cannot be read"
+        # What PyYAML puts in quotes is text of the file, which may be a secret that begins with an asterisk.
+        problem = re.sub(r"'.*'", "…", str(getattr(error, "problem", "")), flags=re.DOTALL)
+        where = f"line {mark.line + 1}: {problem}" if mark else "it cannot be read"
         raise RunbookError(f"is no YAML of one document: {where}. Correct the file, or give its format.") from None
 
 

@@ -65,6 +65,18 @@ def test_hostile_values_are_read_alike_by_shells_systemd_and_dotenv(tmp_path, st
     assert refused < 20
 
 
+@pytest.mark.parametrize(
+    ("raw", "value"), [("two words", "two words"), ("it's", "it's"), ("'a'\"b\"", "a"), ('"a\\$b"', "a$b")]
+)
+def test_a_value_that_is_there_but_not_for_all_readers_is_written_anew(tmp_path, raw, value):
+    path = tmp_path / "file"
+    path.write_text(f"K={raw}\nA=1\n")
+    assert _write.set_variable(str(path), "K", value, state_dir=str(tmp_path))
+    assert not _write.set_variable(str(path), "K", value, state_dir=str(tmp_path))
+    assert {found["K"] for found in readers(path).values()} == {value}
+    assert {found["A"] for found in readers(path).values()} == {"1"}
+
+
 @pytest.mark.parametrize("value", REFUSED)
 def test_what_readers_would_see_differently_is_refused_with_the_remedy_and_without_the_value(tmp_path, value):
     path = tmp_path / "file"
@@ -177,8 +189,10 @@ WRONG = [
     ("yaml", "a.k", "a: 1\n", "a has no members"),
     ("yaml", "a", "a: 1\n", "something else than a text"),
     ("yaml", "a", "a: |\n  x\n", "double quotes"),
-    ("yaml", "b", "a: &x t\nb: *x\n", "alias"),
-    ("yaml", "a", "a: &x t\nb: *x\n", "anchor"),
+    ("yaml", "b", "a: &x t\nb: *x\n", "plain text by hand"),
+    ("yaml", "a", "a: *canary-key\n", "line 1: found undefined alias"),
+    ("yaml", "a", "a: !!str t\n", "plain text by hand"),
+    ("yaml", "a", "a: &x t\nb: *x\n", "plain text by hand"),
     ("yaml", "a", "a: t\n---\na: t\n", "one document"),
     ("yaml", "x.y", "a: t\n", "x is not there"),
     ("json", "a", '{"a": 1}', "something else than a text"),
