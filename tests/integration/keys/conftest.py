@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -195,7 +194,7 @@ class Fleet:
 
     def held(self):
         """The keys in the files of all hosts."""
-        return {re.search("API_KEY=(.*)", (self.home(host) / ".env").read_text())[1] for host in self.HOSTS}
+        return {(self.home(host) / ".env").read_text().partition("API_KEY=")[2].split("\n")[0] for host in self.HOSTS}
 
     def accepted(self, key):
         return self.application.call("GET", "/api/v1/whoami", token=key).status == 200
