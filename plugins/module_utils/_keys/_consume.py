@@ -186,7 +186,7 @@ class Consume:
                 self.report(),
             )
         return Said(
-            "ok", f"{', '.join(dead)} proven dead" if dead else "nothing to prove dead", self.report(), bool(dead)
+            "ok", f"{', '.join(dead)} proven dead" if dead else "holds no revoked key", self.report(), bool(dead)
         )
 
     # --- Steps ---
@@ -235,14 +235,24 @@ class Consume:
         """A unit is seen using the key when it was started after the file had changed; else a restart is still owed."""
         if self.entry.get("restart"):
             raise RunbookError(f"the program that reads {self.consumer.path} was not restarted. Run again.")
-        if self.consumer.action != "restart" or self.entry.get("changed") is None or self.entry.get("boot") != _boot():
+        if self.consumer.action not in ("restart", "reload"):
             return
-        argv = ["systemctl", "show", "--property=ExecMainStartTimestampMonotonic", "--value", "--", self.consumer.what]
-        told = self._commands.run(argv, timeout=self.consumer.seconds).stdout.strip()
-        if not told.isdecimal() or int(told) / 1e6 < self.entry["changed"]:
+        unit = self.consumer.what
+        argv = ["systemctl", "show", "--property=ActiveState,ExecMainStartTimestampMonotonic", "--", unit]
+        told = dict(
+            line.split("=", 1)
+            for line in self._commands.run(argv, timeout=self.consumer.seconds).stdout.splitlines()
+            if "=" in line
+        )
+        if told.get("ActiveState") not in ("active", "reloading"):
             raise RunbookError(
-                f"{self.consumer.what} was not started after its key had changed. See its log (journalctl -u)."
+                f"{unit} is {told.get('ActiveState')} and does not use its key. See its log (journalctl -u)."
             )
+        started, changed = told.get("ExecMainStartTimestampMonotonic", ""), self.entry.get("changed")
+        if self.consumer.action == "reload" or changed is None or self.entry.get("boot") != _boot():
+            return
+        if not started.isdecimal() or int(started) / 1e6 < changed:
+            raise RunbookError(f"{unit} was not started after its key had changed. See its log (journalctl -u).")
 
 
 def _boot() -> str:

@@ -258,15 +258,21 @@ class Provide:
             for each in ending:
                 self._revoke_previous(each)
                 changed = True
-        waiting = self.entry.get("previous") or []
         if held:
             return Told("warning", "; ".join(held), self.facts(), changed)
+        return Told("ok", self._rest(), self.facts(), changed)
+
+    def _rest(self) -> str:
+        """What the report tells when nothing is wrong."""
+        now, age, waiting = self.entry.get("current") or {}, self._age(), self.entry.get("previous") or []
+        told = [f"{now.get('fingerprint') or now.get('id') or 'no key'} is current"]
+        told += [] if age is None else [f"{units.show_duration(age)} old"]
         if waiting:
-            left_seconds = max(0.0, waiting[-1]["revoke_at"] - self.journal.now)
-            return Told(
-                "ok", f"{len(waiting)} earlier key(s) end in {units.show_duration(left_seconds)}", self.facts(), changed
-            )
-        return Told("ok", "revoked" if changed else "nothing to revoke", self.facts(), changed)
+            left = max(0.0, waiting[-1]["revoke_at"] - self.journal.now)
+            told.append(f"{len(waiting)} earlier one(s) end in {units.show_duration(left)}")
+        elif self.entry.get("revoked"):
+            told.append("all earlier ones revoked")
+        return ", ".join(told)
 
     # --- Steps ---
 
