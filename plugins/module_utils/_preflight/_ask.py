@@ -22,7 +22,8 @@ _REACH = ("container", "host", "port", "socket", "user", "run_as")
 # Databases that proofs of backups make and drop.
 SCRATCH_PREFIX = "sre_runbooks_"
 SYSTEM_SCHEMAS = ("information_schema", "mysql", "performance_schema", "sys")
-# One row of JSON for the server, each database, and the number of tables that are neither the system's nor an extension's.
+# One row of JSON for the server, each database of its own (those of a standby are its primary's), and the number of tables
+# that are neither the system's nor an extension's.
 _POSTGRESQL = """
 SELECT json_build_array('server', (SELECT setting FROM pg_settings WHERE name = 'port'),
   (SELECT setting FROM pg_settings WHERE name = 'unix_socket_directories'))
@@ -32,7 +33,7 @@ WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname NOT IN ('pg_catalog', 'informat
   AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 UNION ALL
 SELECT json_build_array('database', datname, CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) END)
-FROM pg_database WHERE NOT datistemplate
+FROM pg_database WHERE NOT datistemplate AND NOT pg_is_in_recovery()
 """
 _MYSQL = """
 SELECT @@port AS port, @@socket AS socket;

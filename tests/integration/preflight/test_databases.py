@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
@@ -53,6 +54,16 @@ def test_postgresql_databases_are_found_through_the_inventory_s_password(
         }
     finally:
         postgresql_server.psql(f'DROP DATABASE "{other}"')
+
+
+def test_what_a_standby_holds_is_its_primary_s(commands, postgresql_server, postgresql_standby, postgresql_database):
+    deadline = time.monotonic() + 20
+    while postgresql_database not in postgresql_standby.psql("SELECT datname FROM pg_database").split():
+        assert time.monotonic() < deadline, "the standby does not follow"
+        time.sleep(0.1)
+    gaps = databases.uncovered(databases.found(commands), [])
+    assert f"postgresql:{postgresql_server.port}/{postgresql_database}" in {each.subject for each in gaps}
+    assert not subjects(gaps, f"postgresql:{postgresql_standby.port}/")
 
 
 def test_a_maintenance_database_with_tables_needs_a_backup(commands, postgresql_server):
