@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import threading
@@ -20,6 +21,8 @@ ALGORITHMS: dict[str, tuple[str, int, int]] = {"zstd": (".zst", 1, 19), "gzip": 
 # What encryption by age adds to a file's name, after the extension of the compression.
 ENCRYPTED = ".age"
 _PIECE = 1 << 18
+# Python has the name from 3.10 on (fcntl(2)).
+_F_SETPIPE_SZ = 1031
 DEFAULT_LEVEL = {"zstd": 3, "gzip": 6, "none": 0}
 
 
@@ -131,6 +134,9 @@ def _write(
     def drain(output: t.IO[bytes]) -> None:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+            # Fewer turns between the packer and this process; where the user's share of pipes is used up it stays small.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(output.fileno(), _F_SETPIPE_SZ, 4 * _PIECE)
             with os.fdopen(descriptor, "wb", buffering=0) as target:
                 for piece in iter(lambda: output.read(_PIECE), b""):
                     if seen is not None:
