@@ -23,7 +23,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core import command,
 from ansible_collections.sre.runbooks.plugins.modules import rotating_key
 from ansible_collections.sre.runbooks.plugins.plugin_utils import keys
 
-SAID = ["status", "clear", "create", "distribute", "prove", "promote", "rollback", "revoke"]
+SAID = ("status", "clear", "create", "distribute", "prove", "promote", "rollback", "revoke")
 
 
 class Hostvars(dict):

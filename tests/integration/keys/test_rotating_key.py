@@ -26,7 +26,7 @@ ALL_OK = {"db1": "ok", "web1": "ok", "web2": "ok", "web3": "ok"}
 
 def older(application, key, days):
     """Make a key of the application's table older."""
-    with contextlib.closing(sqlite3.connect(application.database, timeout=15)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(application.database, timeout=15)) as opened, opened as connection:
         connection.execute("UPDATE api_keys SET created_at = datetime('now', ?) WHERE id = ?", (f"-{days} days", key))
 
 
@@ -72,7 +72,7 @@ def test_a_revoked_key_that_still_works_is_critical_and_kept_for_the_next_proof(
     assert not kept.exists()
     # Somebody makes it valid again.
     kept.write_text(fleet.old["key"])
-    with contextlib.closing(sqlite3.connect(fleet.application.database, timeout=15)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(fleet.application.database, timeout=15)) as opened, opened as connection:
         connection.execute("UPDATE api_keys SET revoked_at = NULL WHERE id = ?", (fleet.old["id"],))
     said = Rotation(fleet).go()
     assert statuses(said)["web1"] == "critical"
