@@ -287,6 +287,8 @@ def mariadb_replica(mariadb_server: MariadbServer) -> Iterator[MariadbServer]:
     """A second server that replicates everything from `mariadb_server`."""
     with mariadb(2) as server:
         server.sql(
+            # Functions that other tests have made on the primary would end the replication.
+            "SET GLOBAL log_bin_trust_function_creators = 1; "
             f"CHANGE MASTER TO MASTER_HOST='{mariadb_server.host}', MASTER_PORT={mariadb_server.port}, "
             f"MASTER_USER='{mariadb_server.user}', MASTER_PASSWORD='{mariadb_server.password}', "
             "MASTER_CONNECT_RETRY=1, MASTER_USE_GTID=slave_pos; START SLAVE"

@@ -15,9 +15,12 @@ import typing as t
 from ansible_collections.sre.runbooks.plugins.module_utils._core import files
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import Busy, RunbookError
 
+# A program that a killed run was just starting holds its lock until it has started: milliseconds, more on a busy host.
+WAIT_SECONDS = 1.0
+
 
 @contextlib.contextmanager
-def hold(directory: str, name: str, wait: float = 0.0) -> t.Iterator[None]:
+def hold(directory: str, name: str, wait: float = WAIT_SECONDS) -> t.Iterator[None]:
     """Hold the lock `name` in `directory` while the block runs.
 
     Waits up to `wait` seconds, then raises `Busy` with the owner's process id. The kernel lets go of the lock when the
