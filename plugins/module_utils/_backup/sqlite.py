@@ -28,6 +28,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine impor
     Source,
     Work,
 )
+from ansible_collections.sre.runbooks.plugins.module_utils._core import sqlite
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 
 OPTIONS: dict[str, t.Any] = {"path": {"type": "path", "required": True}}
@@ -42,7 +43,6 @@ CACHE_KIB = 24576
 # A source that lets no reader in for so long is not merely busy.
 LOCKED_SECONDS = 60.0
 _MAGIC = b"SQLite format 3\0"
-_WAL_VERSION = 2
 
 
 class _Restless(Exception):
@@ -66,7 +66,7 @@ def preflight(source: Source, work: Work) -> Preflight:
             header = stream.read(len(_MAGIC))
     if header != _MAGIC:
         raise RunbookError(f"path: {path} holds no SQLite database. Name the database file.")
-    total = info.st_size + _size(_wal(path))
+    total = info.st_size + sqlite.size(sqlite.wal(path))
     return Preflight(total, total, {"sqlite": sqlite3.sqlite_version})
 
 
@@ -88,7 +88,7 @@ def dump(source: Source, partial: str, work: Work) -> Dump:
 def read(source: Source, path: str, work: Work) -> dict[str, t.Any]:
     """Unpack the copy and look at every page for damage."""
     with _restored(path, work) as (copy, _seconds):
-        return {"size_bytes": _size(copy), "check": _integrity(copy, "quick_check")}
+        return {"size_bytes": sqlite.size(copy), "check": _integrity(copy, "quick_check")}
 
 
 def restore(source: Source, path: str, figures: t.Mapping[str, t.Any], work: Work) -> dict[str, t.Any]:
@@ -125,7 +125,7 @@ def _snapshot(path: str, copy: str, work: Work) -> None:
         if _fingerprint(path) == before:
             return
         os.truncate(copy, 0)
-    _copy(path, copy, "mode=ro", _in_wal_mode(path), work)
+    _copy(path, copy, "mode=ro", sqlite.in_wal_mode(path), work)
 
 
 def _copy(path: str, copy: str, parameters: str, one_transaction: bool, work: Work) -> None:
@@ -191,7 +191,7 @@ def _figures(path: str, pragma: str | None) -> dict[str, t.Any]:
         # Virtual tables may need an extension that only the application loads; their shadow tables are counted.
         names = [row[1] for row in schema if row[0] == "table" and not str(row[3]).upper().startswith("CREATE VIRTUAL")]
         found["tables"] = {
-            name: database.execute(f"SELECT count(*) FROM {_quoted(name)}").fetchone()[0]  # noqa: S608 - quoted
+            name: database.execute(f"SELECT count(*) FROM {sqlite.quoted(name)}").fetchone()[0]  # noqa: S608 - quoted
             for name in names
         }
     return found
@@ -258,32 +258,10 @@ def _explained(path: str) -> t.Iterator[None]:
 def _fingerprint(path: str) -> tuple[int, ...] | None:
     """What changes when a database in WAL mode that nobody has open is written to; None when somebody has it open."""
     info = os.stat(path)
-    if not _in_wal_mode(path) or os.path.exists(_wal(path)):
+    if not sqlite.in_wal_mode(path) or os.path.exists(sqlite.wal(path)):
         return None
     return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
 
 
-def _in_wal_mode(path: str) -> bool:
-    """Bytes 18 and 19 of the header are the write and read version (SQLite file format, 1.3.3)."""
-    with open(path, "rb") as stream:
-        header = stream.read(20)
-    return len(header) == 20 and header[19] == _WAL_VERSION
-
-
-def _wal(path: str) -> str:
-    return os.path.realpath(path) + "-wal"
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
-
-
 def _uri(path: str, parameters: str) -> str:
     return f"{pathlib.Path(path).as_uri()}?{parameters}"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -14,6 +14,7 @@ import stat
 import time
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import sqlite
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
 from ansible_collections.sre.runbooks.plugins.module_utils._database._engine import Damaged, Locked, Over, Work
@@ -24,7 +25,6 @@ INSTRUCTIONS = 100000
 TRY_MILLISECONDS = 40
 PAUSE_SECONDS = 0.001
 _MAGIC = b"SQLite format 3\0"
-_WAL_VERSION = 2
 
 
 @contextlib.contextmanager
@@ -47,7 +47,9 @@ def _connect(path: str, work: Work) -> sqlite3.Connection:
     parameters = "mode=rw"
     if work.dry:
         # A reader would make -wal and -shm files beside a database in WAL mode that nobody has open.
-        parameters = "mode=ro&immutable=1" if in_wal_mode(path) and not os.path.exists(wal(path)) else "mode=ro"
+        parameters = (
+            "mode=ro&immutable=1" if sqlite.in_wal_mode(path) and not os.path.exists(sqlite.wal(path)) else "mode=ro"
+        )
     uri = f"{pathlib.Path(path).as_uri()}?{parameters}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=work.lock_seconds)
 
@@ -117,31 +119,6 @@ def patiently(
             time.sleep(PAUSE_SECONDS)
     finally:
         database.execute(f"PRAGMA busy_timeout={int(work.lock_seconds * 1000)}")
-
-
-def in_wal_mode(path: str) -> bool:
-    """Bytes 18 and 19 of the header are the write and read version (SQLite file format, 1.3.3)."""
-    with open(path, "rb") as stream:
-        header = stream.read(20)
-    return len(header) == 20 and header[19] == _WAL_VERSION
-
-
-def wal(path: str) -> str:
-    """The write-ahead log beside the database."""
-    return os.path.realpath(path) + "-wal"
-
-
-def size(path: str) -> int:
-    """Bytes of a file, 0 when there is none."""
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
-
-
-def quoted(name: str) -> str:
-    """An identifier, whatever is in it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import sqlite
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._database import _sqlite
 from ansible_collections.sre.runbooks.plugins.module_utils._database._engine import (
@@ -102,7 +103,7 @@ def _foreign_keys(database: sqlite3.Connection, there: t.Sequence[Known]) -> lis
             served = [[str(column).lower() for column in known.columns] for known in there if known.table == table]
             if columns == primary or any(set(index[: len(columns)]) == set(columns) for index in served):
                 continue
-            advice = f"CREATE INDEX ON {_sqlite.quoted(table)} ({', '.join(map(_sqlite.quoted, columns))})"
+            advice = f"CREATE INDEX ON {sqlite.quoted(table)} ({', '.join(map(sqlite.quoted, columns))})"
             found.append(Finding("foreign_key_without_index", f"{table} ({', '.join(columns)})", advice))
     return found
 
@@ -116,7 +117,7 @@ def _duplicates(there: t.Sequence[Known]) -> list[Finding]:
             if (other.table, other.columns, other.partial) == (known.table, known.columns, False):
                 if known.unique and not other.unique:
                     continue
-                advice = f"DROP INDEX {_sqlite.quoted(known.name)}"
+                advice = f"DROP INDEX {sqlite.quoted(known.name)}"
                 found.append(Finding("duplicate_index", f"{known.name} is {other.name} once more", advice))
                 break
     return found
@@ -124,13 +125,13 @@ def _duplicates(there: t.Sequence[Known]) -> list[Finding]:
 
 def create(source: Source, index: Index, state: State, work: Work) -> str:
     """One transaction: readers in WAL mode go on, writers wait as long as it takes."""
-    columns = ", ".join(map(_sqlite.quoted, index.columns))
+    columns = ", ".join(map(sqlite.quoted, index.columns))
     unique = "UNIQUE " if index.unique else ""
     where = f" WHERE {index.where}" if index.where else ""
-    table = _sqlite.quoted(index.table)
+    table = sqlite.quoted(index.table)
     with _sqlite.opened(source["path"], work) as database:
         try:
-            name = _sqlite.quoted(index.name)
+            name = sqlite.quoted(index.name)
             _sqlite.patiently(
                 database, f"CREATE {unique}INDEX IF NOT EXISTS {name} ON {table} ({columns}){where}", work
             )

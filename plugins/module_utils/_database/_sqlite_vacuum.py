@@ -14,6 +14,7 @@ import os
 import sqlite3
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import sqlite
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_size
 from ansible_collections.sre.runbooks.plugins.module_utils._database import _sqlite
@@ -47,7 +48,7 @@ def look(source: Source, work: Work) -> View:
         steps = _vacuum_step(source, pages, free, page_size, mode)
         if source["analyze"]:
             steps += _analyze_steps(database, work.memory, pages - free)
-    log, total = _sqlite.size(_sqlite.wal(path)), _sqlite.size(path)
+    log, total = sqlite.size(sqlite.wal(path)), sqlite.size(path)
     if log > max(WAL_BYTES, total * source["minimum_free_percent"] / 100):
         steps.append(Step(LOG, "checkpoint", f"it has {show_size(log)}", log))
     metrics = {"free_percent": round(100 * free / pages, 3) if pages else 0.0, "wal_bytes": float(log)}
@@ -86,7 +87,7 @@ def _analyze_steps(database: sqlite3.Connection, memory: t.Mapping[str, t.Any], 
 
 
 def _any_row(database: sqlite3.Connection, name: str) -> bool:
-    sql = f"SELECT 1 FROM {_sqlite.quoted(name)} LIMIT 1"  # noqa: S608 - quoted
+    sql = f"SELECT 1 FROM {sqlite.quoted(name)} LIMIT 1"  # noqa: S608 - quoted
     return database.execute(sql).fetchone() is not None
 
 
@@ -110,7 +111,7 @@ def apply(source: Source, step: Step, work: Work) -> Done:
         elif step.action == "incremental VACUUM":
             _incremental(database, work)
         elif step.action == "ANALYZE":
-            _sqlite.patiently(database, f"ANALYZE {_sqlite.quoted(step.target)}", work)
+            _sqlite.patiently(database, f"ANALYZE {sqlite.quoted(step.target)}", work)
             memory = {"pages": _number(database, "page_count") - _number(database, "freelist_count")}
         return Done(True, _checkpoint(database, path, work) if step.action != "ANALYZE" else "", memory)
 
@@ -145,7 +146,7 @@ def _incremental(database: sqlite3.Connection, work: Work) -> None:
 
 def _checkpoint(database: sqlite3.Connection, path: str, work: Work) -> str:
     """Bring the log into the file and cut both to size; somebody who keeps it from that for long is told."""
-    if not _sqlite.in_wal_mode(path):
+    if not sqlite.in_wal_mode(path):
         return ""
     rows = _sqlite.patiently(database, "PRAGMA wal_checkpoint(TRUNCATE)", work, lambda rows: bool(rows[0][0]))
     return "somebody who reads keeps the file from shrinking; it will with a later checkpoint" if rows[0][0] else ""
