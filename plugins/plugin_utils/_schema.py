@@ -87,6 +87,28 @@ class Schema:
             sa.Column("since", sa.Text, nullable=False),
             sqlite_with_rowid=False,
         )
+        self.notifications = sa.Table("notifications", self.metadata, *_notification_columns(), sqlite_with_rowid=False)
+        self.notification_events = sa.Table("notification_events", self.metadata, *_notification_event_columns())
+
+
+def _notification_columns() -> list[sa.Column[t.Any]]:
+    """What a target of a contact was told of a problem, and what it still is to be told (`pending`, JSON; empty: nothing)."""
+    texts = ("opened", "resolved", "sent", "status", "told", "pending", "pending_since", "claimed")
+    return [
+        *(sa.Column(name, sa.Text, primary_key=True) for name in ("key", "contact", "target")),
+        sa.Column("kind", sa.Text, nullable=False),
+        *(sa.Column(name, sa.Text, nullable=False) for name in texts),
+        sa.Column("attempts", sa.Integer, nullable=False),
+    ]
+
+
+def _notification_event_columns() -> list[sa.Column[t.Any]]:
+    """One line for every message that was sent or given up for this time; append-only."""
+    texts = ("run", "time", "key", "contact", "target", "event", "status", "summary")
+    return [
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+        *(sa.Column(name, sa.Text, nullable=False, index=name == "run") for name in texts),
+    ]
 
 
 def _subject_columns() -> list[sa.Column[t.Any]]:
@@ -110,7 +132,12 @@ def _create(connection: sa.Connection) -> None:
     tables.metadata.create_all(connection, tables=[tables.runs, tables.host_runs, tables.outcomes, tables.current])
 
 
-MIGRATIONS: tuple[t.Callable[[t.Any], None], ...] = (_create,)
+def _notifications(connection: sa.Connection) -> None:
+    tables = schema()
+    tables.metadata.create_all(connection, tables=[tables.notifications, tables.notification_events])
+
+
+MIGRATIONS: tuple[t.Callable[[t.Any], None], ...] = (_create, _notifications)
 """Step n brings a store from version n to n + 1. A released step is never edited: later changes are further steps."""
 
 
