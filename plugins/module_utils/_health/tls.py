@@ -121,6 +121,12 @@ def _from_file(options: t.Mapping[str, t.Any], host: Host) -> list[Certificate]:
 
 def _from_server(options: t.Mapping[str, t.Any], host: Host) -> tuple[str, list[Certificate], list[str]]:
     """Where it is, its chain, and what a client has against it."""
+    where, shown, problems = fetch(options, host)
+    return where, certificates(shown, host, options["timeout"]), problems
+
+
+def fetch(options: t.Mapping[str, t.Any], host: Host) -> tuple[str, str, list[str]]:
+    """Where it is, a text with the chain in PEM format as the server sends it, and what a client has against it."""
     if options["ca_path"] and not os.access(options["ca_path"], os.R_OK):
         raise RunbookError(f"ca_path: {options['ca_path']} cannot be read. Name a file of certificates in PEM format.")
     where, argv = _client(options)
@@ -129,10 +135,9 @@ def _from_server(options: t.Mapping[str, t.Any], host: Host) -> tuple[str, list[
     done = host.commands.run(silent, timeout=options["timeout"], check=False)
     if done.rc == TIMED_OUT:
         raise TargetDown(f"{where}: no certificate within {options['timeout']:g} s")
-    chain = certificates(done.stdout, host, options["timeout"])
-    if not chain:
+    if not _PEM.search(done.stdout):
         raise TargetDown(f"{where}: {_why(done.stderr)}")
-    return where, chain, verdict(done.stdout, done.stderr)
+    return where, done.stdout, verdict(done.stdout, done.stderr)
 
 
 def _client(options: t.Mapping[str, t.Any]) -> tuple[str, list[str]]:

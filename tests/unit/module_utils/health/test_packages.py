@@ -31,12 +31,15 @@ old.noarch                    1-1                            baseos
 
 
 def test_apt():
-    assert packages.upgrades(APT) == (["libc6", "base-files", "openssl", "vim"], ["libc6", "openssl"])
-    assert packages.upgrades("") == ([], [])
+    found = packages.upgrades(APT)
+    assert [each.name for each in found] == ["libc6", "base-files", "openssl", "vim"]
+    assert [each.name for each in found if each.security] == ["libc6", "openssl"]
+    assert all(each.installed and each.candidate for each in found)
+    assert packages.upgrades("") == []
 
 
 def test_dnf():
-    assert packages.listed(DNF) == ["bind-libs.x86_64", "kernel.x86_64"]
+    assert [name for name, _version in packages.listed(DNF)] == ["bind-libs.x86_64", "kernel.x86_64"]
     assert packages.listed("") == []
 
 
