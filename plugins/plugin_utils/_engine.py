@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import sqlite3
@@ -41,9 +42,11 @@ class HistoryError(RunbookError):
 class Store:
     """An engine, the URL as it may be shown, and the way to lock out other writers."""
 
-    def __init__(self, url: str, option: str = "history_url") -> None:
+    def __init__(self, url: str, option: str = "history_url", wait: float = BUSY_SECONDS) -> None:
+        """Take the URL apart; `wait` is how many seconds a statement waits for what another one holds."""
         self.option = option
         self.shown = shown(url)
+        self._wait = wait
         if SQLALCHEMY_MISSING is not None:
             raise HistoryError(
                 option,
@@ -95,6 +98,7 @@ class Store:
                 connection = connection.execution_options(sre_runbooks_begin="BEGIN IMMEDIATE")
                 with connection.begin():
                     if not self.sqlite:
+                        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(self._wait * 1000)}")
                         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_KEY)))
                     yield connection
 
@@ -113,11 +117,11 @@ class Store:
     def _engine(self) -> sa.Engine:
         if self.path is None:
             return sa.create_engine(
-                self._parsed, poolclass=sa.pool.NullPool, connect_args=_postgresql_arguments(self._parsed)
+                self._parsed, poolclass=sa.pool.NullPool, connect_args=_postgresql_arguments(self._parsed, self._wait)
             )
         url = sa.URL.create("sqlite", database=str(self.path))
-        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"timeout": BUSY_SECONDS})
-        sa.event.listen(engine, "connect", _set_up_sqlite)
+        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"timeout": self._wait})
+        sa.event.listen(engine, "connect", functools.partial(_set_up_sqlite, wait=self._wait))
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
 
@@ -174,15 +178,15 @@ def _prepare_file(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def _postgresql_arguments(url: sa.URL) -> dict[str, t.Any]:
-    defaults = {"connect_timeout": CONNECT_SECONDS, "application_name": "sre.runbooks"}
+def _postgresql_arguments(url: sa.URL, wait: float) -> dict[str, t.Any]:
+    defaults = {"connect_timeout": max(2, int(min(CONNECT_SECONDS, wait))), "application_name": "sre.runbooks"}
     return {name: value for name, value in defaults.items() if name not in url.query}
 
 
-def _set_up_sqlite(connection: t.Any, _record: t.Any) -> None:
+def _set_up_sqlite(connection: t.Any, _record: t.Any, wait: float = BUSY_SECONDS) -> None:
     # The driver would begin transactions by itself, too late and without the writers' lock.
     connection.isolation_level = None
-    deadline = time.monotonic() + BUSY_SECONDS
+    deadline = time.monotonic() + wait
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
             connection.execute("PRAGMA journal_mode = WAL").fetchone()

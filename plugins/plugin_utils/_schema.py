@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.plugin_utils import _incident_schema as _incidents
+
 try:
     import sqlalchemy as sa
 except ImportError as error:
@@ -89,6 +91,7 @@ class Schema:
         )
         self.notifications = sa.Table("notifications", self.metadata, *_notification_columns(), sqlite_with_rowid=False)
         self.notification_events = sa.Table("notification_events", self.metadata, *_notification_event_columns())
+        self.incidents, self.incident_events = _incidents.tables(self.metadata)
 
 
 def _notification_columns() -> list[sa.Column[t.Any]]:
@@ -137,7 +140,12 @@ def _notifications(connection: sa.Connection) -> None:
     tables.metadata.create_all(connection, tables=[tables.notifications, tables.notification_events])
 
 
-MIGRATIONS: tuple[t.Callable[[t.Any], None], ...] = (_create, _notifications)
+def _add_incidents(connection: sa.Connection) -> None:
+    tables = schema()
+    _incidents.create(connection, tables.incidents, tables.incident_events)
+
+
+MIGRATIONS: tuple[t.Callable[[t.Any], None], ...] = (_create, _notifications, _add_incidents)
 """Step n brings a store from version n to n + 1. A released step is never edited: later changes are further steps."""
 
 
