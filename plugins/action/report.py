@@ -14,6 +14,7 @@ from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import STATUSES
 from ansible_collections.sre.runbooks.plugins.plugin_utils.action import ControllerAction
 from ansible_collections.sre.runbooks.plugins.plugin_utils.collect import collect
 from ansible_collections.sre.runbooks.plugins.plugin_utils.history import History
@@ -46,6 +47,7 @@ class ActionModule(ControllerAction):
             "default": ["table", "json", "html"],
         },
         "width": {"type": "int", "default": 0},
+        "fail_on": {"type": "str", "choices": ["never", "unknown", "warning", "critical"], "default": "never"},
     }
 
     def work(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -55,6 +57,7 @@ class ActionModule(ControllerAction):
         if "table" in arguments["formats"]:
             _print(document, paths, arguments["width"] or _terminal_width())
         return {
+            **_judged(document, arguments["fail_on"]),
             "status": document["status"],
             "counts": document["counts"],
             "run_id": document["run"]["id"],
@@ -73,6 +76,16 @@ class ActionModule(ControllerAction):
                 "stages: in check mode nothing was recorded, so the report needs the stages of the run, or a run_id."
             )
         return from_run(collect(task_vars, arguments["stages"], arguments["playbook"] or "run", True))
+
+
+def _judged(document: Document, fail_on: str) -> dict[str, t.Any]:
+    """Return what makes the task fail where the status is `fail_on` or worse: a result, for the report was made."""
+    if fail_on == "never" or STATUSES.index(document["status"]) < STATUSES.index(fail_on):
+        return {}
+    return {
+        "failed": True,
+        "msg": f"The run {document['run']['id']} is {document['status']} (report_fail_on: {fail_on}).",
+    }
 
 
 def _print(document: Document, paths: dict[str, str], width: int) -> None:

@@ -52,6 +52,11 @@ options:
     description: Columns of the table; V(0) for the width of the terminal, or 100 where there is none.
     type: int
     default: 0
+  fail_on:
+    description: After the report is made, fail when the run's status is this bad or worse.
+    type: str
+    choices: [never, unknown, warning, critical]
+    default: never
 extends_documentation_fragment:
   - sre.runbooks.attributes
   - sre.runbooks.attributes.actiongroup

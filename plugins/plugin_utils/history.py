@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ansible_collections.sre.runbooks.plugins.plugin_utils._engine import HistoryError, Store
 from ansible_collections.sre.runbooks.plugins.plugin_utils._schema import COUNTS, SQLALCHEMY_MISSING, migrate, schema
+from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_ledger import read_outcomes
 from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import ROLL_CALL, HostAnswer, Outcome, Run
 
 if SQLALCHEMY_MISSING is None:
@@ -194,6 +195,11 @@ class History:
         with self._store.reading() as connection:
             rows = connection.execute(query.where(table.c.run == stored.number, table.c.status.in_(BAD))).all()
         return {tuple(row[:4]): dict(zip(names, row[4:], strict=True)) for row in rows}
+
+    def notifications(self, stored: StoredRun) -> list[dict[str, str]]:
+        """Return what became of the messages of a run: contact, status and summary."""
+        with self._store.reading() as connection:
+            return read_outcomes(connection, stored.id)
 
 
 def keys(host: HostAnswer) -> Iterator[tuple[SubjectKey, Outcome]]:

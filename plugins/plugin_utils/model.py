@@ -51,6 +51,12 @@ def from_history(history: History, stored: StoredRun) -> Document:
         index[key]["history"] = _chart(points)
     if len(recent) > 1:
         document["resolved"] = _resolved(run, history.bad(recent[-2]))
+    document["notifications"] = history.notifications(stored)
+    bad = [each["status"] for each in document["notifications"] if each["status"] != "ok"]
+    # A contact that nobody could reach is a finding of the run as any other.
+    document["status"] = worst([document["status"], *bad])
+    for status in bad:
+        document["counts"][status] += 1
     return document
 
 
@@ -95,6 +101,7 @@ def from_run(run: Run) -> Document:
         },
         "systems": sorted((_system(name, hosts, run) for name, hosts in systems.items()), key=worst_first),
         "resolved": [],
+        "notifications": [],
         "history": [],
     }
 

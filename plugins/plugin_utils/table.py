@@ -57,11 +57,20 @@ def render(document: Document, width: int = DEFAULT_WIDTH) -> list[Line]:
                     "ok",
                 )
             )
+    if document["notifications"]:
+        lines += [("", ""), ("Notifications", "")]
+        for each in document["notifications"]:
+            text = _wrap(_clean(f"{each['contact']}: {each['summary']}"), width - 10)
+            lines += [(f"{each['status'] if first else '':<9} {part}", each["status"]) for first, part in _first(text)]
     lines.append(("", ""))
     roll_call = document["roll_call"]
     silent = "ok" if roll_call["answered"] == roll_call["expected"] else "critical"
     lines.append((f"Roll-call: {roll_call['answered']} of {roll_call['expected']} hosts answered", silent))
     return lines
+
+
+def _first(parts: Sequence[str]) -> Iterator[tuple[bool, str]]:
+    return ((number == 0, part) for number, part in enumerate(parts))
 
 
 def headline(document: Document) -> str:

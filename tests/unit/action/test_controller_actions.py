@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The actions record and report: documented as they are, and loadable where the controller's packages are missing."""
+"""The actions notify, record and report: documented as they are, and loadable where the controller's packages are missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.sre.runbooks.plugins.plugin_utils._engine import Histor
 from ansible_collections.sre.runbooks.plugins.plugin_utils.action import ControllerAction
 
 BASE = "ansible_collections.sre.runbooks.plugins"
-NAMES = ("record", "report")
+NAMES = ("notify", "record", "report")
 
 
 def load(kind: str, name: str) -> Any:
