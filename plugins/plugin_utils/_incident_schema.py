@@ -23,22 +23,24 @@ ROW_TEXTS = (
 
 ONLY_ADDED_TO = "incident_events is only added to"
 
+_REFUSE = f"BEGIN SELECT RAISE(ABORT, '{ONLY_ADDED_TO}'); END"
+
 _SQLITE = (
-    f"CREATE TRIGGER incident_events_no_update BEFORE UPDATE ON incident_events BEGIN SELECT RAISE(ABORT, '{ONLY_ADDED_TO}'); END",
-    f"CREATE TRIGGER incident_events_no_delete BEFORE DELETE ON incident_events BEGIN SELECT RAISE(ABORT, '{ONLY_ADDED_TO}'); END",
+    f"CREATE TRIGGER incident_events_no_update BEFORE UPDATE ON incident_events {_REFUSE}",
+    f"CREATE TRIGGER incident_events_no_delete BEFORE DELETE ON incident_events {_REFUSE}",
     # INSERT OR REPLACE takes rows away without asking the trigger of deletions.
-    "CREATE TRIGGER incident_events_no_replace BEFORE INSERT ON incident_events WHEN EXISTS (SELECT 1 FROM incident_events "
-    "WHERE (incident = NEW.incident AND number = NEW.number) OR token = NEW.token) "
-    f"BEGIN SELECT RAISE(ABORT, '{ONLY_ADDED_TO}'); END",
+    """CREATE TRIGGER incident_events_no_replace BEFORE INSERT ON incident_events
+    WHEN EXISTS (SELECT 1 FROM incident_events WHERE (incident, number) = (NEW.incident, NEW.number) OR token = NEW.token)
+    BEGIN SELECT RAISE(ABORT, 'incident_events is only added to'); END""",
 )
 
 _POSTGRESQL = (
-    "CREATE FUNCTION incident_events_only_added_to() RETURNS trigger LANGUAGE plpgsql AS "
-    f"$$ BEGIN RAISE EXCEPTION '{ONLY_ADDED_TO}'; END $$",
-    "CREATE TRIGGER incident_events_no_change BEFORE UPDATE OR DELETE ON incident_events "
-    "FOR EACH ROW EXECUTE FUNCTION incident_events_only_added_to()",
-    "CREATE TRIGGER incident_events_no_truncate BEFORE TRUNCATE ON incident_events "
-    "FOR EACH STATEMENT EXECUTE FUNCTION incident_events_only_added_to()",
+    f"""CREATE FUNCTION incident_events_only_added_to() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION '{ONLY_ADDED_TO}'; END $$""",
+    """CREATE TRIGGER incident_events_no_change BEFORE UPDATE OR DELETE ON incident_events
+    FOR EACH ROW EXECUTE FUNCTION incident_events_only_added_to()""",
+    """CREATE TRIGGER incident_events_no_truncate BEFORE TRUNCATE ON incident_events
+    FOR EACH STATEMENT EXECUTE FUNCTION incident_events_only_added_to()""",
 )
 
 

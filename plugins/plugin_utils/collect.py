@@ -50,18 +50,28 @@ def collect(task_vars: Mapping[str, t.Any], stages: Sequence[str], playbook: str
         check_mode=check_mode,
         version=collection_version(),
         stages=expected,
-        hosts=[_call(hostvars, str(name), expected) for name in task_vars["ansible_play_hosts_all"]],
+        hosts=[answer_of(hostvars, str(name), expected) for name in task_vars["ansible_play_hosts_all"]],
     )
 
 
-def _call(hostvars: t.Any, name: str, stages: Sequence[str]) -> HostAnswer:
+def answer_of(hostvars: t.Any, name: str, stages: Sequence[str]) -> HostAnswer:
+    """Return what the host `name` answered in `stages`."""
+    return call_host(name, system_of(hostvars, name), stages, registered_by(hostvars, name, stages))
+
+
+def registered_by(hostvars: t.Any, name: str, stages: Sequence[str]) -> dict[str, t.Any]:
+    """Return by stage what the host `name` registered, as it is."""
     variables = hostvars.raw_get(name)
-    registered = {stage: variables[f"{stage}_result"] for stage in stages if f"{stage}_result" in variables}
-    system = variables.get("runbooks_system") or ""
+    return {stage: variables[f"{stage}_result"] for stage in stages if f"{stage}_result" in variables}
+
+
+def system_of(hostvars: t.Any, name: str) -> str:
+    """Return the system that the host `name` belongs to; empty for none."""
+    system = hostvars.raw_get(name).get("runbooks_system") or ""
     if isinstance(system, str) and "{{" in system:
         # The only variable that is templated: it comes from the inventory, and costs one look-up of one name.
         system = hostvars[name]["runbooks_system"]
-    return call_host(name, one_line(system), stages, registered)
+    return one_line(system)
 
 
 def run_started() -> datetime.datetime:

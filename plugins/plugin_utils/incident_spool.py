@@ -84,7 +84,9 @@ class Spool:
         """Empty the spool, all of which is in the store now but for the lines `refused`, which are kept aside."""
         lines = "".join(f"{line}\n" for line in refused)
         if lines:
-            descriptor = os.open(self.refused, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(
+                self.refused, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
             with open(descriptor, "a", encoding="utf-8") as stream:
                 stream.write(lines)
                 stream.flush()

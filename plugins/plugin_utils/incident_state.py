@@ -138,7 +138,9 @@ def worse(one: str, other: str) -> bool:
 def fold(incident: Incident | None, event: Event, id_: str = "") -> Incident:
     """Return what `event` makes of `incident`; without one, of the incident `id_` of which nothing else is known."""
     if incident is None:
-        incident = Incident(id=id_, type=str(event.details.get("type", "")), system=str(event.details.get("system", "")))
+        incident = Incident(
+            id=id_, type=str(event.details.get("type", "")), system=str(event.details.get("system", ""))
+        )
     changes = _CHANGES.get(event.kind, _nothing)(incident, event)
     return dataclasses.replace(incident, **changes, events=max(event.number, incident.events + 1))
 
@@ -150,7 +152,9 @@ def _nothing(_incident: Incident, _event: Event) -> dict[str, t.Any]:
 def _opened(incident: Incident, event: Event) -> dict[str, t.Any]:
     about = event.details
     texts = {name: str(about[name]) for name in ("title", "link", "source", "started") if about.get(name)}
-    assessed = {"severity": about["severity"], "why": str(about.get("why", ""))} if about.get("severity") in SEVERITIES else {}
+    assessed = (
+        {"severity": about["severity"], "why": str(about.get("why", ""))} if about.get("severity") in SEVERITIES else {}
+    )
     detected = str(about.get("detected") or event.at)
     return {**texts, **assessed, **_hosts(incident, about), "state": "open", "detected": detected, "opened": event.at}
 
@@ -196,7 +200,9 @@ def _acknowledged(incident: Incident, event: Event) -> dict[str, t.Any]:
 
 
 def _escalated(incident: Incident, event: Event) -> dict[str, t.Any]:
-    return {"levels": {event.subject: event.at, **incident.levels}}
+    # Whoever answers for it asked for more, or somebody did over their head: it is open again to be answered for.
+    asked = {"acknowledged": "", "acknowledged_by": ""} if event.details.get("asked") is True else {}
+    return {"levels": {event.subject: event.at, **incident.levels}, **asked}
 
 
 def _told(incident: Incident, event: Event) -> dict[str, t.Any]:

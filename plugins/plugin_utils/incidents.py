@@ -38,7 +38,9 @@ T = t.TypeVar("T")
 
 
 class Ledger(t.Protocol):
-    """Where incidents are found and their events are added to."""
+    """Where incidents are found and their events are added to; a `partial` one need not know every incident there is."""
+
+    partial: bool
 
     def find(self, id_: str) -> Incident | None:
         """Return the incident of this id, or into which that one was merged."""
@@ -114,17 +116,23 @@ class Incidents:
             yield found
 
     def _in_spool(self, work: t.Callable[[Ledger], T], trouble: str) -> Kept[T]:
-        try:
-            with self.spool.held():
+        """Let the incident go on; where not even the spool can be written, what was done is told and kept nowhere."""
+        problem = ""
+        ledger = MemoryLedger({}, [])
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self.spool.held())
                 ledger = MemoryLedger(self.spool.known(), self.spool.entries()[0])
-                value = work(ledger)
-                self.spool.add(ledger.added)
-            return Kept(value, "spool", trouble)
-        except (OSError, RunbookError) as error:
-            if isinstance(error, RunbookError) and not isinstance(error, Busy) and "spool" not in str(error):
-                raise
-            told = f"{trouble} The spool {self.spool.path} cannot be written either: {error}"
-            return Kept(work(MemoryLedger({}, [])), "nowhere", told)
+            except (OSError, RunbookError) as error:
+                problem = str(error)
+            value = work(ledger)
+            try:
+                if not problem:
+                    self.spool.add(ledger.added)
+            except OSError as error:
+                problem = f"{error.strerror}: {self.spool.path}"
+        told = f"{trouble} Nor can the spool be written: {problem}" if problem else trouble
+        return Kept(value, "nowhere" if problem else "spool", told)
 
     def _as_it_is(self) -> Ledger:
         """Return a ledger with what the store and the spool have, whose additions are kept nowhere."""
@@ -167,6 +175,8 @@ def _take_in(ledger: DatabaseLedger, entries: Sequence[Entry]) -> list[str]:
 class DatabaseLedger:
     """The ledger in the history store, for one transaction."""
 
+    partial = False
+
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
         self._incidents, self._events = schema().incidents, schema().incident_events
@@ -175,7 +185,9 @@ class DatabaseLedger:
         found = self._rows(self._incidents.c.id == id_, 1)
         if found:
             return found[0]
-        merged = sa.select(self._events.c.incident).where(self._events.c.kind == "merged", self._events.c.subject == id_)
+        merged = sa.select(self._events.c.incident).where(
+            self._events.c.kind == "merged", self._events.c.subject == id_
+        )
         found = self._rows(self._incidents.c.number.in_(merged), 1)
         return found[0] if found else None
 
@@ -191,7 +203,9 @@ class DatabaseLedger:
 
     def _rows(self, where: t.Any, count: int | None = None) -> list[Incident]:
         """Return the incidents that `where` takes, the newest first."""
-        query = sa.select(self._incidents.c.document).where(where).order_by(self._incidents.c.number.desc()).limit(count)
+        query = (
+            sa.select(self._incidents.c.document).where(where).order_by(self._incidents.c.number.desc()).limit(count)
+        )
         return [incident_of(json.loads(document)) for document in self._connection.execute(query).scalars()]
 
     def events(self, id_: str) -> list[Event]:
@@ -200,7 +214,13 @@ class DatabaseLedger:
         query = sa.select(self._events).where(self._events.c.incident == number.scalar_subquery())
         rows = self._connection.execute(query.order_by(self._events.c.number)).mappings()
         return [
-            Event(**{**{name: row[name] for name in EVENT_TEXTS}, "details": json.loads(row["details"]), "number": row["number"]})
+            Event(
+                **{
+                    **{name: row[name] for name in EVENT_TEXTS},
+                    "details": json.loads(row["details"]),
+                    "number": row["number"],
+                }
+            )
             for row in rows
         ]
 
@@ -252,6 +272,8 @@ class DatabaseLedger:
 
 class MemoryLedger:
     """A ledger of what is known without the store; `added` are the entries that somebody may have to keep."""
+
+    partial = True
 
     def __init__(self, known: dict[str, Incident], entries: Sequence[Entry]) -> None:
         self._known = dict(known)
