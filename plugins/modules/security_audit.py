@@ -34,7 +34,8 @@ options:
       - "The audits. Each has a C(name), a C(type), C(timeout) (V(120s)), and C(accepted), findings that are no problem here: a list of C(id) (a
         pattern for the C(id) of findings), C(reason), and C(until), a day such as V(2027-01-31) after which it counts again."
       - B(certificates) C(paths) (patterns of files), C(servers) (C(host), C(port), C(server_name), C(starttls), C(ca_path), C(validate_certs), and
-        C(path), the file whose certificate must be the one that is served), C(warning) (V(21d)), C(critical) (V(7d)), C(rsa_bits) (V(2048)), C(ec_bits) (V(224)),
+        C(path), the file whose certificate must be the one that is served), C(warning) (V(21d)), C(critical) (V(7d)), C(rsa_bits) (V(2048)),
+        C(ec_bits) (V(224)),
         C(dry_run) (C(certbot renew --dry-run), which asks the authority's test service), C(certbot) (more arguments for it).
       - B(python_packages) C(environments) (patterns of virtual environments), C(requirements) (patterns of files that pin versions), C(program) (V(pip-audit)),
         C(service) (V(pypi) or V(osv)) and C(url) of a service of OSV, C(vulnerable) (the status of a vulnerability, V(critical)), C(outdated) (also ask

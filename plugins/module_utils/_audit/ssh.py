@@ -21,7 +21,7 @@ OPTIONS: dict[str, t.Any] = {
 }
 WEAK = {
     "ciphers": re.compile(r"3des|arcfour|blowfish|cast128|-cbc"),
-    "macs": re.compile(r"md5|hmac-sha1-96|ripemd|umac-64"),
+    "macs": re.compile(r"md5|hmac-sha1-96|ripemd"),
     "kexalgorithms": re.compile(r"group1-sha1|group14-sha1|group-exchange-sha1"),
     "hostkeyalgorithms": re.compile(r"^ssh-dss|^ssh-rsa(?:-cert|$)"),
 }
