@@ -59,7 +59,7 @@ class ActionModule(ControllerAction):
     def _notify(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         request = self._request(arguments, task_vars)
         if not request.contacts and not request.page:
-            return {"outcomes": [], "told": [], "failed": [], "run": request.run}
+            return {"outcomes": [], "told": [], "missed": [], "run": request.run}
         return Notifier(request, Ledger(arguments["history_url"])).run(self._task.check_mode)
 
     def _request(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Request:
@@ -113,7 +113,7 @@ class ActionModule(ControllerAction):
         """Nobody can be told: an outcome that the run keeps, not the end of it."""
         made = failed_outcome(error)
         run = str(arguments["run_id"] or arguments["incident"].get("id") or "")
-        result = {"outcomes": [made], "told": [], "failed": [], "run": run}
+        result = {"outcomes": [made], "told": [], "missed": [], "run": run}
         if not self._task.check_mode and run:
             moment = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%S+00:00}"
             event = {

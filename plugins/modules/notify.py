@@ -172,7 +172,7 @@ told:
   sample:
     - {contact: on call, level: engineering, target: pagerduty, event: trigger, key: "daily:F11", title: "[CRITICAL] F11 daily",
        time: "2026-11-21T09:00:00Z", status: ok, reason: ""}
-failed:
+missed:
   description: Messages that did not get through, as in RV(told), with the reason.
   type: list
   elements: dict

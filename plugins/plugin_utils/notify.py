@@ -262,7 +262,7 @@ class Notifier:
 
     def _finish(self, result: dict[str, t.Any]) -> None:
         """Write what became of everything; a store that cannot be written to is an outcome of its own."""
-        lines = [*result["told"], *result["failed"]]
+        lines = [*result["told"], *result["missed"]]
         events = [
             self._event(each["key"], each["contact"], each["target"], each["event"], each["status"], each["reason"])
             for each in lines
@@ -307,7 +307,7 @@ class Notifier:
             outcomes.append(self._page_outcome(answers, mode["sent"]))
         if self._trouble:
             outcomes.append(_store_outcome(self._trouble))
-        return {"outcomes": outcomes, "told": told if mode["sent"] else [], "failed": failed, "run": self._request.run}
+        return {"outcomes": outcomes, "told": told if mode["sent"] else [], "missed": failed, "run": self._request.run}
 
     def _outcome(
         self,
