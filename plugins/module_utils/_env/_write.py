@@ -101,6 +101,28 @@ def change(
         return Change(True, found is None, tuple(form.notes(new, variable)))
 
 
+def set_together(
+    path: str, values: t.Mapping[str, str], kind: str = "env", *, check: bool = False, state_dir: str | None = None
+) -> bool:
+    """Give variables of one file their values in one go, without keeping those before; whether the file is changed.
+
+    The file must be there. With `check` nothing is written.
+    """
+    form = FORMATS[kind]
+    with _told(path, " and ".join(values)), _place(path, state_dir, check) as place:
+        found = place.load(path)
+        if found is None:
+            raise RunbookError("there is no such file. Create it, or correct the path.")
+        text = found.text
+        for variable, value in values.items():
+            form.refuse(variable)
+            if not form.settled(text, variable, value):
+                text = _replaced(form, text, variable, value)
+        if text != found.text and not check:
+            place.save(path, text, found, expected=found)
+        return text != found.text
+
+
 def previous(path: str, variable: str, kind: str = "env") -> str | None:
     """The value that `variable` had before it was changed; None when none was kept."""
     with _told(path, variable), _place(path, None, check=True) as place:

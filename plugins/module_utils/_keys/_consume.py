@@ -62,18 +62,22 @@ class Consume:
 
     # --- What is there ---
 
-    def value(self) -> str | None:
-        """The value that the file holds now."""
+    def content(self) -> _variable.Content | None:
+        """What the file holds now."""
         return _variable.read(self.consumer)
 
-    def mark(self, value: str | None) -> str | None:
-        """The fingerprint of a value."""
-        return fingerprint(self.key.name, value) if value else None
+    def mark(self, content: _variable.Content | None) -> str | None:
+        """The fingerprint of the key that stands there."""
+        return fingerprint(self.key.name, content.value) if content else None
 
     def report(self, **more: t.Any) -> dict[str, t.Any]:
         """What the provider's host is told."""
-        held = self.mark(self.value())
-        return {"seen": True, "held": [held] if held else [], "released": self.entry.get("refused") or [], **more}
+        content = self.content()
+        held, user = self.mark(content), content.user if content else None
+        return {
+            "seen": True, "held": [held] if held else [], "users": [user] if user else [],
+            "names": _variable.names_user(self.consumer), "released": self.entry.get("refused") or [], **more,
+        }  # fmt: skip
 
     # --- Stages ---
 
@@ -88,11 +92,12 @@ class Consume:
         """Put the new key in the old one's place, which is kept, and have the program read it."""
         pending = order.get("pending") or {}
         label, mark = pending.get("label"), fingerprint(self.key.name, value)
+        wanted = _variable.filled(self.consumer, value, str(pending.get("id") or ""))
         if not label or pending.get("fingerprint") != mark:
             raise RunbookError("the key that came is not the one that the provider's host told of. Run again.")
         if label in (self.entry.get("refused") or []):
             raise RunbookError("this key was given up by another run, and is not taken any more. Run again.")
-        before = self.value()
+        before = self.content()
         if self.mark(before) == mark and not self.entry.get("restart"):
             return Said("ok", f"holds {mark}", self.report())
         if self.mark(before) != mark:
@@ -100,14 +105,14 @@ class Consume:
             self.entry.update(label=label, fingerprint=mark, previous=self.mark(before))
             self._note_restart()
             self.journal.audit(self.key.name, "distributed", fingerprint=mark, label=label, path=self.consumer.path)
-            _variable.write(self.consumer, value, self._state_dir)
+            _variable.write(self.consumer, wanted.text, self._state_dir)
         self._restart()
         return Said("ok", f"{mark} put in place", self.report(), True)
 
     def prove(self, order: t.Mapping[str, t.Any]) -> Said:
         """Make a real call with the key in the file, which must be the one that is meant to be there, and see it in use."""
-        value = self.value()
-        if value is None:
+        content = self.content()
+        if content is None:
             raise RunbookError(
                 f"{self.consumer.path} holds no {self.consumer.variable}. Rotate the key (key_rotation_force)."
             )
@@ -115,12 +120,12 @@ class Consume:
         wanted = (order.get("current") or {}).get("fingerprint")
         if pending.get("fingerprint") and not pending.get("abandoned"):
             wanted = pending["fingerprint"]
-        held = self.mark(value)
+        held = self.mark(content)
         if wanted and held != wanted:
             raise RunbookError(
                 f"{self.consumer.path} holds {held} and not {wanted}. Rotate the key (key_rotation_force)."
             )
-        _verify.prove(self._verify, value, self._commands)
+        _verify.prove(self._verify, content.value, self._commands, content.user, content.url)
         self._in_use()
         return Said("ok", f"{held} proven", self.report(proven=True))
 
@@ -131,7 +136,7 @@ class Consume:
         if not label or not pending.get("abandoned"):
             return Said("ok", "nothing to roll back", self.report())
         refused = self.entry.setdefault("refused", [])
-        held = self.mark(self.value())
+        held = self.mark(self.content())
         bad = pending.get("fingerprint") or (
             self.entry.get("fingerprint") if self.entry.get("label") == label else None
         )
@@ -146,7 +151,7 @@ class Consume:
                 )
             self._note_restart()
             self.journal.audit(self.key.name, "rolled_back", fingerprint=bad, label=label, path=self.consumer.path)
-            _variable.write(self.consumer, old or "", self._state_dir)
+            _variable.write(self.consumer, old.text if old else "", self._state_dir)
             changed = True
         # Also after a run that was killed between the file and the program.
         changed = self._restart() or changed
@@ -165,11 +170,11 @@ class Consume:
         """Make a real call with each revoked key that is kept here; only a refusal proves it dead, and removes it."""
         dead, problems = [], []
         for mark in order.get("revoked") or []:
-            value = self._kept(mark)
-            if value is None:
+            content = self._kept(mark)
+            if content is None:
                 continue
             try:
-                _verify.call(self._verify, value, self._commands)
+                _verify.call(self._verify, content.value, self._commands, content.user, content.url)
             except _verify.Refused:
                 if not self._dry:
                     os.unlink(self._path(mark))
@@ -192,20 +197,25 @@ class Consume:
     # --- Steps ---
 
     def _path(self, mark: str) -> str:
+        """Where a key is kept. Each variable that holds more than the key has a file of its own."""
+        consumer = self.consumer
+        if consumer.template or consumer.user_variable:
+            place = f"{consumer.place(self.key.name)} {consumer.template} {consumer.user_variable}"
+            mark = f"{mark}-{fingerprint('', place)}"
         return os.path.join(self._folder, mark)
 
-    def _keep(self, value: str | None) -> None:
-        if value:
+    def _keep(self, content: _variable.Content | None) -> None:
+        if content:
             files.make_directory(self._folder)
-            files.write(self._path(str(self.mark(value))), value.encode())
+            files.write(self._path(str(self.mark(content))), content.text.encode())
 
-    def _kept(self, mark: str | None) -> str | None:
-        """The kept value with this fingerprint; one that does not have it is not used."""
+    def _kept(self, mark: str | None) -> _variable.Content | None:
+        """What was kept with this fingerprint; what does not have it is not used."""
         if not mark or not mark.isalnum():
             return None
         with contextlib.suppress(FileNotFoundError), open(self._path(mark), encoding="utf-8") as stream:
-            value = stream.read()
-            return value if self.mark(value) == mark else None
+            content = _variable.parsed(self.consumer, stream.read())
+            return content if self.mark(content) == mark else None
         return None
 
     def _note_restart(self) -> None:

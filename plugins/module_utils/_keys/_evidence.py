@@ -4,7 +4,8 @@
 
 """What consumers have said of a key: whether it may be made, promoted, revoked.
 
-Evidence comes as `reports`: {host: {key: {seen, held: [fingerprints], proven, released: [labels], problem}}}. A host of which nothing
+Evidence comes as `reports`: {host: {key: {seen, held: [fingerprints], proven, released: [labels], users: [names],
+names, problem}}}; `names` says that a user can be named beside each key. A host of which nothing
 came has proven nothing.
 """
 
@@ -25,6 +26,16 @@ class Evidence:
     def held(self) -> set[str]:
         """The fingerprints that consumers hold."""
         return {mark for _host, report in self._told for mark in report.get("held") or []}
+
+    def users(self) -> set[str]:
+        """The users that consumers have beside their keys."""
+        return {user for _host, report in self._told for user in report.get("users") or []}
+
+    def nameless(self) -> str:
+        """Whose files have no place for a user beside the key."""
+        return _listed(
+            [f"{host}: holds a key without its user" for host, report in self._told if not report.get("names")]
+        )
 
     def unreported(self) -> str:
         """Who has not been seen in this run."""

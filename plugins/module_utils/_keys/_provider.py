@@ -15,8 +15,9 @@ All of them raise RunbookError with its remedy. Values stand in no message, argu
 What makes it safe to be killed at any moment:
   - `work.label` is new for every creation and noted in the journal before `create` is called. A provider that keeps a name or comment with
     each key puts the label there and gives it back in `Known.label`: so a key whose id never got back to us is found and revoked.
-  - With alternating users the id is the user. `create` gives the user that is not in use (`work.current` is the one in use) a new password.
-    The caller sees to it that no consumer holds a pending key any more before it calls `create` again.
+  - With alternating users (`ALTERNATING = True`) the id is the user. `create` gives the user that is not in use (`work.current` is the one in
+    use) a new password. Before that the caller revokes what that user was, and sees to it that no consumer holds that. A password
+    that a killed `create` left is known to nobody; the next `create` replaces it.
   - `revoke` makes dead for certain: after it has returned, a call with the key is refused, or RunbookError is raised.
 """
 
@@ -34,6 +35,7 @@ if t.TYPE_CHECKING:
 
 Options = t.Mapping[str, t.Any]
 MINIMUM_BYTES = 32  # of randomness in a key (K1)
+VALUE_LIMIT = 8192
 
 
 class Known(t.NamedTuple):
@@ -82,6 +84,11 @@ class Work(t.NamedTuple):
 def fingerprint(name: str, value: str) -> str:
     """All that is ever shown of the value of the key `name`."""
     return hashlib.sha256(f"{name}:{value}".encode()).hexdigest()[:12]
+
+
+def usable(value: t.Any) -> bool:
+    """Whether something may be taken for a key: one line of printable text."""
+    return isinstance(value, str) and 0 < len(value) <= VALUE_LIMIT and value.isprintable() and value.strip() == value
 
 
 def random_value(length: int = MINIMUM_BYTES) -> str:

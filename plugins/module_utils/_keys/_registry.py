@@ -13,19 +13,39 @@ from __future__ import annotations
 from types import ModuleType
 
 NAMES: tuple[str, ...] = (
+    "command",
     "http",
+    "mysql_user",
+    "postgresql_role",
     "store",
+    "vault",
 )
 
 
 def load(name: str) -> ModuleType:
     """Return the entry called `name`; KeyError when there is none."""
+    if name == "command":
+        from ansible_collections.sre.runbooks.plugins.module_utils._keys import command
+
+        return command
     if name == "http":
         from ansible_collections.sre.runbooks.plugins.module_utils._keys import http
 
         return http
+    if name == "mysql_user":
+        from ansible_collections.sre.runbooks.plugins.module_utils._keys import mysql_user
+
+        return mysql_user
+    if name == "postgresql_role":
+        from ansible_collections.sre.runbooks.plugins.module_utils._keys import postgresql_role
+
+        return postgresql_role
     if name == "store":
         from ansible_collections.sre.runbooks.plugins.module_utils._keys import store
 
         return store
+    if name == "vault":
+        from ansible_collections.sre.runbooks.plugins.module_utils._keys import vault
+
+        return vault
     raise KeyError(name)

@@ -13,7 +13,8 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core import lock, ou
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._keys import _journal
 from ansible_collections.sre.runbooks.plugins.module_utils._keys._consume import Consume, Said
-from ansible_collections.sre.runbooks.plugins.module_utils._keys._provide import STAGE, Asked, Provide, Told, outcome_of
+from ansible_collections.sre.runbooks.plugins.module_utils._keys._provide import Provide
+from ansible_collections.sre.runbooks.plugins.module_utils._keys._told import STAGE, Asked, Told, outcome_of
 
 if t.TYPE_CHECKING:
     from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
@@ -153,6 +154,8 @@ def joined(reports: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
     told["problem"] = "; ".join(each["problem"] for each in reports if each.get("problem"))
     if all("held" in each for each in reports):
         told["held"] = sorted({mark for each in reports for mark in each["held"]})
+        told["users"] = sorted({user for each in reports for user in each["users"]})
+        told["names"] = all(each["names"] for each in reports)
         lists = [each["released"] for each in reports]
         told["released"] = [label for label in lists[0] if all(label in other for other in lists)]
     if any("proven" in each for each in reports):

@@ -29,6 +29,8 @@ CONSUMER: dict[str, t.Any] = {
     "path": {"type": "path", "required": True},
     "variable": {"type": "str", "required": True, "no_log": False},
     "format": {"type": "str", "choices": list(FORMATS), "default": "env"},
+    "template": {"type": "str"},
+    "user_variable": {"type": "str"},
     "restart": {"type": "str"},
     "reload": {"type": "str"},
     "command": {"type": "list", "elements": "str"},
@@ -61,7 +63,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Consumer(t.NamedTuple):
-    """A variable of a file that a program of this host reads; `action` makes the program read it again."""
+    """A variable of a file that a program of this host reads; `action` makes the program read it again.
+
+    The variable holds the key, or `template` with the key and its user filled in; the user may have a variable of its own.
+    """
 
     path: str
     variable: str
@@ -69,6 +74,8 @@ class Consumer(t.NamedTuple):
     action: str
     what: t.Any
     seconds: float
+    template: str = ""
+    user_variable: str = ""
 
     def place(self, key: str) -> str:
         """What the journal calls it."""
@@ -144,7 +151,12 @@ def _provider(given: dict[str, t.Any] | None, where: str) -> tuple[t.Any, str, d
         raise InputError(f"{where}.type", kind, "is no provider", f"Use one of {', '.join(_registry.NAMES)}.")
     module = _registry.load(kind)
     own = {"type": {"type": "str"}, "host": {"type": "str"}, "adopt": {"type": "str"}}
-    options, secrets = validated({**own, **module.OPTIONS}, given, where)
+    if "host" in module.OPTIONS:
+        # `host` is the one of the inventory that makes the key: the server of its database is `server`.
+        own["server"] = {"type": "str"}
+    options, secrets = validated({**module.OPTIONS, **own}, given, where)
+    if "server" in own:
+        options["host"] = options.pop("server")
     module.check(options, where)
     return module, kind, options, secrets
 
@@ -159,9 +171,24 @@ def _consumer(given: t.Mapping[str, t.Any], where: str) -> Consumer:
         raise InputError(f"{where}.path", given["path"], "is no absolute path", "Write it from the root on.")
     if not given["variable"].strip():
         raise InputError(f"{where}.variable", given["variable"], "is no name", "Name the variable that holds the key.")
+    template, user_variable = given["template"] or "", (given["user_variable"] or "").strip()
+    if template and (template.count("{value}") != 1 or template.count("{id}") > 1 or "\n" in template):
+        raise InputError(
+            f"{where}.template",
+            template,
+            "has no single place for the key",
+            "Write {value} once, and {id} where the user belongs.",
+        )
+    if user_variable and (template or user_variable == given["variable"]):
+        raise InputError(
+            f"{where}.user_variable",
+            user_variable,
+            "is no second place for the user",
+            "Give it alone, with a name of its own.",
+        )
     action, what = actions[0] if actions else ("", None)
     seconds = units.duration(given["timeout"], f"{where}.timeout")
-    return Consumer(given["path"], given["variable"], given["format"], action, what, seconds)
+    return Consumer(given["path"], given["variable"], given["format"], action, what, seconds, template, user_variable)
 
 
 def validated(

@@ -53,6 +53,7 @@ TYPES: dict[str, dict[str, t.Any]] = {
     "command": COMMAND,
 }
 PAUSE = 0.25
+USER_VARIABLE = "SRE_RUNBOOKS_USER"
 # What servers say of a wrong password or a user who may not log in.
 REFUSALS = (
     "authentication failed",
@@ -102,12 +103,12 @@ def read(given: t.Mapping[str, t.Any] | None, where: str) -> tuple[Verify | None
     )
 
 
-def prove(verify: Verify, value: str, commands: Commands) -> None:
+def prove(verify: Verify, value: str, commands: Commands, user: str | None = None, url: str = "") -> None:
     """Make calls until one is accepted; RunbookError when none is in time. The service may still be starting."""
     deadline = time.monotonic() + verify.within
     while True:
         try:
-            call(verify, value, commands)
+            call(verify, value, commands, user, url)
             if verify.options["used_by"]:
                 _used(verify)
             return
@@ -117,12 +118,19 @@ def prove(verify: Verify, value: str, commands: Commands) -> None:
         time.sleep(PAUSE)
 
 
-def call(verify: Verify, value: str, commands: Commands) -> None:
-    """One call with the key: `Refused` when the service says no to it, RunbookError when it says nothing of use."""
+def call(verify: Verify, value: str, commands: Commands, user: str | None = None, url: str = "") -> None:
+    """One call with the key: `Refused` when the service says no to it, RunbookError when it says nothing of use.
+
+    `user` is who the key belongs to, and `url` the connection string that both are in, where the consumer's file tells.
+    """
     try:
-        {"http": _http, "postgresql": _postgresql, "mysql": _mysql, "command": _command}[verify.kind](
-            verify, value, commands
-        )
+        if verify.kind == "http":
+            _http(verify, value)
+        elif verify.kind == "command":
+            _command(verify, value, commands, user)
+        else:
+            ask = postgresql.query if verify.kind == "postgresql" else mysql.query
+            ask(commands, _connection(verify, value, user, url), "SELECT 1;", verify.timeout)
     except CommandFailed as error:
         text = error.stderr.lower()
         dead = (
@@ -137,7 +145,7 @@ def _clean(text: str, value: str) -> str:
     return text.replace(value, "********") if value else text
 
 
-def _http(verify: Verify, value: str, _commands: Commands) -> None:
+def _http(verify: Verify, value: str) -> None:
     options = {**verify.options, "timeout": verify.timeout}
     given = {options["header"]: options["prefix"] + value}
     with web.ask(
@@ -161,27 +169,27 @@ def _used(verify: Verify) -> None:
             raise TargetDown(f"the service does not use it: {web.shown(options['url'])} answered {answer.status}")
 
 
-def _connection(verify: Verify, value: str) -> dict[str, t.Any]:
-    """Where the value is a connection string (`scheme://user:password@host:port/database`), what it says goes first."""
-    if "://" not in value:
-        return {**verify.options, "password": value}
-    parts = urlsplit(value)
-    told = {
-        "user": parts.username and unquote(parts.username), "password": unquote(parts.password or ""), "host": parts.hostname,
-        "port": parts.port, "database": unquote(parts.path.lstrip("/")),
-    }  # fmt: skip
+def _connection(verify: Verify, value: str, user: str | None, url: str) -> dict[str, t.Any]:
+    """What a connection string (`scheme://user:password@host:port/database`) says goes first, be it the key or what it is in."""
+    address = url or (value if user is None and "://" in value else "")
+    told: dict[str, t.Any] = {} if address == value else {"user": user, "password": value}
+    if address:
+        try:
+            parts = urlsplit(address)
+            said = {
+                "user": parts.username and unquote(parts.username), "password": unquote(parts.password or ""),
+                "host": parts.hostname, "port": parts.port, "database": unquote(parts.path.lstrip("/")),
+            }  # fmt: skip
+        except ValueError:
+            # urlsplit tells the address in its message.
+            raise RunbookError(
+                "the connection string has no single host and port. Prove it by verify.type command."
+            ) from None
+        told = {**said, **{name: each for name, each in told.items() if each}}
     return {**verify.options, **{name: each for name, each in told.items() if each}}
 
 
-def _postgresql(verify: Verify, value: str, commands: Commands) -> None:
-    postgresql.query(commands, _connection(verify, value), "SELECT 1", verify.timeout)
-
-
-def _mysql(verify: Verify, value: str, commands: Commands) -> None:
-    mysql.query(commands, _connection(verify, value), "SELECT 1;", verify.timeout)
-
-
-def _command(verify: Verify, value: str, commands: Commands) -> None:
+def _command(verify: Verify, value: str, commands: Commands, user: str | None) -> None:
     from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Target
 
     options = verify.options
@@ -189,5 +197,6 @@ def _command(verify: Verify, value: str, commands: Commands) -> None:
         options["argv"],
         target=Target(options["run_as"]),
         secrets={options["environment"]: value},
+        environment={USER_VARIABLE: user} if user else None,
         timeout=verify.timeout,
     )

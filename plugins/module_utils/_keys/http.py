@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import units, web
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._keys._provider import Known, New, Options, Work
+from ansible_collections.sre.runbooks.plugins.module_utils._keys._provider import Known, New, Options, Work, usable
 from ansible_collections.sre.runbooks.plugins.module_utils._keys._times import seconds
 
 _REQUEST: dict[str, t.Any] = {
@@ -57,7 +57,6 @@ CREATED = (200, 201)
 REVOKED = (200, 202, 204)
 GONE = (404, 410)
 BODY_LIMIT = 4 * 2**20
-VALUE_LIMIT = 8192
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -126,7 +125,7 @@ def create(options: Options, work: Work) -> New:
     document = _asked(options, work, asking["method"], asking["path"], body, expected, "create a key")
     key, value = web.find(document, asking["id"]), web.find(document, asking["key"])
     known = isinstance(key, (str, int)) and not isinstance(key, bool) and str(key) != ""
-    if not _usable(value):
+    if not usable(value):
         if known:
             revoke(options, str(key), work)
         raise RunbookError(
@@ -152,10 +151,6 @@ def revoke(options: Options, key: str, work: Work) -> None:
             f"key {work.name}: {_shown(options, asking['path'])} said that {key} is revoked, yet {options['list']['path']} lists it "
             "as active. See what the service logged."
         )
-
-
-def _usable(value: t.Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= VALUE_LIMIT and value.isprintable() and value.strip() == value
 
 
 def _asked(
