@@ -153,8 +153,8 @@ def _secret(options: Options, work: Work) -> _Secret:
     status, document = _asked(options, work, "GET", "metadata", None, (200, 404))
     if status == 404:
         return _Secret(0, [], set())
-    told = web.find(document, "data.versions")
-    if not isinstance(told, dict) or not isinstance(web.find(document, "data.current_version"), int):
+    told, newest = web.find(document, "data.versions"), web.find(document, "data.current_version")
+    if not isinstance(told, dict) or not isinstance(newest, int):
         raise RunbookError(
             f"key {work.name}: {_shown(options)} is no secret of a KV version 2 engine. Correct provider.mount and provider.path."
         )
@@ -169,7 +169,7 @@ def _secret(options: Options, work: Work) -> _Secret:
             readable.append(
                 _Version(number, data, seconds(each.get("created_time")), seconds(each.get("deletion_time")))
             )
-    return _Secret(max((int(number) for number in told), default=0), readable, there)
+    return _Secret(newest, readable, there)
 
 
 def _write(options: Options, work: Work, newest: int, data: t.Mapping[str, t.Any]) -> int | None:

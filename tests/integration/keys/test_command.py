@@ -114,7 +114,7 @@ SECRET = "a-Key-that-nobody-may-see"
         (f"echo {SECRET}", "answered without a JSON object"),
         (f"echo '[\"{SECRET}\"]'", "answered without a JSON object"),
         (f'echo \'{{"id": 7, "value": "{SECRET}"}}\'; echo {SECRET} >&2; exit 5', "ended with status 5"),
-        (f'echo \'{{"id": 7, "value": " {SECRET}\\n"}}\'', "answered without a value"),
+        (f'echo \'{{"id": 7, "value": " {SECRET}"}}\'', "answered without a value"),
         (f"echo {SECRET}; sleep 30", "did not end within 1 s"),
     ],
 )
