@@ -26,7 +26,7 @@ ENVIRONMENT = {
     "NEEDRESTART_SUSPEND": "1",
 }  # fmt: skip
 KEEP = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
-_LOCKED = re.compile(r"[Cc]ould not get lock|is another process using it|lock.* held by|frontend lock was locked")
+_LOCKED = re.compile(r"[Cc]ould not get lock|is another process using it|lock.* held by|lock was locked")
 _PAUSE = 0.5
 _REMOVED = re.compile(r"^Remv (\S+)", re.MULTILINE)
 # Names and versions come from apt itself; nothing that could be an option goes back to it.

@@ -23,7 +23,9 @@ if t.TYPE_CHECKING:
 
 STAGE = "patching"
 SUBJECT = "certbot"
-SERVED_SECONDS = 20.0
+# After a reload the old worker may answer for a while; certbot's own hooks have ended when it has.
+RELOAD_SECONDS = 20.0
+HOOK_SECONDS = 3.0
 CALL_SECONDS = 10.0
 PAUSE = 0.5
 _LIMIT = 4 * 2**20
@@ -89,7 +91,7 @@ def _proven(given: t.Mapping[str, t.Any], old: Seen | None, host: Host) -> tuple
             host.commands.run(given["command"] or ["systemctl", "reload", given["reload"]], timeout=CALL_SECONDS * 6)
         except RunbookError as error:
             return "critical", f"{path}: its server could not be told to read it: {error}", renewed
-    deadline = time.monotonic() + (SERVED_SECONDS if acted or renewed else 0)
+    deadline = time.monotonic() + (RELOAD_SECONDS if acted else HOOK_SECONDS if renewed else 0)
     while shown != now.fingerprint and time.monotonic() < deadline:
         time.sleep(PAUSE)
         shown, problem = _shown(given, host)
