@@ -55,7 +55,7 @@ def backup(capsys, places):
         with patch_module_args(given), pytest.raises(SystemExit):
             backup_module.main()
         result = json.loads(capsys.readouterr().out)
-        assert result["status"] in ("ok", "warning"), result
+        assert result["status"] in ("ok", "warning"), [each["summary"] for each in result["outcomes"]]
         return result["outcomes"][0]["details"]["path"]
 
     return go
