@@ -10,6 +10,8 @@ import datetime
 import re
 import typing as t
 
+from ansible.utils.display import Display
+
 from ansible_collections.sre.runbooks.plugins.module_utils._core import units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import worst
@@ -21,7 +23,7 @@ from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_contacts impor
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_ledger import OUTCOME, Ledger
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_matter import of_incident, of_run
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_page import read_options
-from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import Run
+from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import Run, one_line
 
 SHORTEST, LONGEST = 1, 600
 
@@ -54,6 +56,12 @@ class ActionModule(ControllerAction):
             if arguments["errors"] == "fail":
                 raise
             result = self._unable(arguments, error)
+        if self._task.check_mode or arguments["incident"]:
+            # Of a run that is recorded the report says it.
+            for each in result["outcomes"]:
+                Display().display(
+                    f"Notify {each['status']:<9} {one_line(each['subject'])}: {one_line(each['summary'])}"
+                )
         return {**result, "status": worst(each["status"] for each in result["outcomes"])}
 
     def _notify(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -14,6 +14,10 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
+from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_contacts import read_contacts
+from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_page import read_options
+
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
@@ -41,7 +45,21 @@ class ActionModule(ActionBase):
         options = argument_spec(role)
         values = self._templar.template({name: task_vars[name] for name in options if name in task_vars})
         checked = ArgumentSpecValidator(options).validate(values, validate_role_argument_spec=True)
-        return [f"Role {role}: {message}." for message in checked.error_messages]
+        problems = [f"Role {role}: {message}." for message in checked.error_messages]
+        return problems + (self._problems_of_contacts(task_vars) if role == "notify" else [])
+
+    def _problems_of_contacts(self, task_vars: dict[str, t.Any]) -> list[str]:
+        """What is wrong with the contacts and the status page, whose options are in the inventory; no address is repeated."""
+        problems = []
+        for name, read in (("contacts", read_contacts), ("status_page", read_options)):
+            variable = next((each for each in (f"notify_{name}", f"runbooks_{name}") if each in task_vars), None)
+            if variable is None:
+                continue
+            try:
+                read(self._templar.template(task_vars[variable]))
+            except InputError as error:
+                problems.append(f"{variable}: {error}")
+        return problems
 
 
 def argument_spec(role: str) -> dict[str, t.Any]:

@@ -142,7 +142,7 @@ class Notifier:
         """Tell whether an escalation that did not get through is still to be told, though nobody escalates now."""
         if row is None or not matter.incident or not matter.problems or contact.name in (self._request.escalated or {}):
             return False
-        return row["pending"].get("message", {}).get("event") == "escalate"
+        return bool(row["pending"].get("message", {}).get("event") == "escalate")
 
     def _due(self, key: Key, row: Row | None, matter: Matter, contact: Contact, target: Target) -> Row | None:
         forced = contact.name in (self._request.escalated or {}) and matter.incident
@@ -194,9 +194,7 @@ class Notifier:
                 changed[key] = {**row, "pending": {}, "pending_since": "", "attempts": 0}
                 continue
             pending = row["pending"]
-            self._deliveries.append(
-                Delivery(key, *reach[t.cast("tuple[str, str]", key[1:])], pending["message"], pending["told"])
-            )
+            self._deliveries.append(Delivery(key, *reach[key[1:]], pending["message"], pending["told"]))
             changed[key] = {**row, "claimed": self._until()}
         return changed
 
@@ -287,7 +285,8 @@ class Notifier:
     # --- What the run says of it ---
 
     def _result(self, answers: Mapping[str, Answer], mode: Mapping[str, bool]) -> dict[str, t.Any]:
-        told, failed = [], []
+        told: list[Outcome] = []
+        failed: list[Outcome] = []
         for number, each in enumerate(self._deliveries):
             answer = self._answer(number, answers) if mode["sent"] else {"ok": True, "reason": ""}
             line = {

@@ -54,6 +54,8 @@ class Contact:
 
 def read_contacts(raw: Sequence[t.Any]) -> list[Contact]:
     """Return the contacts of the option `contacts`; raises InputError, which never shows an URL."""
+    if not isinstance(raw, (list, tuple)):
+        raise InputError("contacts", type(raw).__name__, "is no list", "Write it as [{name: …, urls: [ … ]}].")
     contacts = [_contact(f"contacts[{number}]", each) for number, each in enumerate(raw)]
     names = collections.Counter(each.name for each in contacts)
     for name, count in names.items():

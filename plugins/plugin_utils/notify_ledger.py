@@ -23,6 +23,9 @@ Key = tuple[str, str, str]
 Row = dict[str, t.Any]
 """A row of `notifications`; `told` and `pending` are mappings."""
 
+BUSY_SECONDS = 15.0
+"""How long another writer is waited for: to be told late is worse than to be told twice."""
+
 _TEXTS = ("kind", "opened", "resolved", "sent", "status", "pending_since", "claimed")
 _JSON = ("told", "pending")
 _KEY = ("key", "contact", "target")
@@ -36,8 +39,8 @@ def new_row(kind: str) -> Row:
 class Ledger:
     """Reads and writes the rows; each method is one transaction. Raises HistoryError."""
 
-    def __init__(self, url: str) -> None:
-        self._store = Store(url)
+    def __init__(self, url: str, wait: float = BUSY_SECONDS) -> None:
+        self._store = Store(url, wait=wait)
 
     def change(self, decide: t.Callable[[dict[Key, Row]], Mapping[Key, Row]]) -> None:
         """Give all rows to `decide` and write what it returns, with no other writer in between."""

@@ -87,10 +87,15 @@ def of_run(run: Run, stages: Collection[str], inventory: Collection[str], about:
     return [
         Matter(
             f"{run.playbook}:{system}", run.playbook, run.id, system, run.started, frozenset({system}), problems, covers,
-            **{name: str((about.get(system) or {}).get(name) or "") for name in ("why", "link")},
+            why=_about(about, system, "why"), link=_about(about, system, "link"),
         )
         for system, problems in sorted(found.items())
     ]  # fmt: skip
+
+
+def _about(about: Mapping[str, t.Any], system: str, name: str) -> str:
+    told = about.get(system)
+    return str(told.get(name) or "") if isinstance(told, Mapping) else ""
 
 
 class _Covers:

@@ -36,6 +36,8 @@ _OF_INCIDENT = {"P1": "outage", "P2": "degraded", "P3": "degraded", "P4": "opera
 
 def read_options(raw: Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     """Return the option `status_page` with nothing but what it may hold; raises InputError."""
+    if raw is not None and not isinstance(raw, Mapping):
+        raise InputError("status_page", type(raw).__name__, "is no mapping", "Write it as {directory: …}.")
     options = dict(raw or {})
     strange = sorted(str(each) for each in options if each not in _OPTIONS)
     if strange:

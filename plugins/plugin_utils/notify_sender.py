@@ -12,6 +12,7 @@ own. Apprise carries everything but PagerDuty: its plugin can only trigger, with
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import os
@@ -122,8 +123,9 @@ def _instance(url: str, timeout: float, message: Work | None = None) -> t.Any:
     if message is not None and scheme in ("json", "jsons", "form", "forms", "xml", "xmls"):
         extra += [(f":{name}", str(value)) for name, value in message["fields"].items()]
     joined = url + ("&" if "?" in url else "?") + urllib.parse.urlencode(extra)
-    # `app_url` is empty: nothing in a message points to a page that is not ours.
+    # Nothing in a message points to pages or pictures that are not ours.
     asset = apprise.AppriseAsset(app_id="sre.runbooks", app_desc="sre.runbooks", app_url="", async_mode=False)
+    asset.image_url_mask = asset.image_url_logo = ""
     try:
         made = apprise.Apprise.instantiate(joined, asset=asset, suppress_exceptions=True)
     except (TypeError, ValueError, AttributeError):
@@ -159,13 +161,14 @@ def _send(instance: t.Any, message: Work, work: Work, heard: _Heard) -> None:
         _pagerduty(instance, message, work["timeout"])
         return
     form = getattr(instance.notify_format, "value", str(instance.notify_format))
+    body, title = message[form if form in ("markdown", "html") else "text"], message["title"]
+    if message["url"].lower().startswith("slack:"):
+        # What stands in angle brackets is a command there, also in code: <!channel> wakes everybody.
+        body, title = (html.escape(text, quote=False) for text in (body, title))
     sender = _instance(message["url"], work["timeout"], message)
     try:
         sent = sender.notify(
-            body=message[form if form in ("markdown", "html") else "text"],
-            title=message["title"],
-            notify_type=apprise.NotifyType(message["type"]),
-            body_format=instance.notify_format,
+            body=body, title=title, notify_type=apprise.NotifyType(message["type"]), body_format=instance.notify_format
         )
     except (TypeError, ValueError, OSError, requests.RequestException) as error:
         raise _failure(type(error).__name__) from None
@@ -181,6 +184,7 @@ def _failure(log: str) -> Failed:
     for pattern, reason, lasting in (
         (r"CERTIFICATE_VERIFY_FAILED|certificate verify failed", "its certificate is not trusted", True),
         (r"\(535\b|\(534\b|\(530\b|AuthenticationError|Authentication credentials", "refused the login", True),
+        (r"user credentials\.\.\.\n.*Connection error", "did not answer the login", True),
         (r"STARTTLS extension not supported", "offers no encryption", True),
         (r"SMTP AUTH extension not supported|No suitable authentication", "takes no login", True),
         (r"\(5\d\d, ", "refused the message", True),
@@ -199,6 +203,8 @@ def _failure(log: str) -> Failed:
 
 
 def _answer(code: int, wait: float = 0.0) -> Failed:
+    if code < 300:
+        return Failed(f"answered {code}, but did not take the message")
     name = requests.status_codes._codes.get(code, ("",))[0].replace("_", " ")
     return Failed(f"answered {code} {name}".rstrip(), 400 <= code < 500 and code not in _TRIED_AGAIN, wait)
 

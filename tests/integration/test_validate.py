@@ -23,7 +23,7 @@ PLAYBOOK = """
 
 
 def run(
-    tmp_path: Path, variables: str, roles: str = "[health, log_scan, log_cleanup, backup, report]"
+    tmp_path: Path, variables: str, roles: str = "[health, log_scan, log_cleanup, backup, report, notify]"
 ) -> tuple[int, str, bool]:
     marker = tmp_path / "touched"
     (tmp_path / "play.yml").write_text(PLAYBOOK.format(roles=roles, marker=marker))
@@ -51,6 +51,12 @@ def test_good_variables_let_the_play_go_on(tmp_path: Path) -> None:
         ("backup_sources: 5", ["Role backup", "backup_sources"]),
         ("log_scan_read: everything", ["Role log_scan", "log_scan_read", "cursor"]),
         ("log_cleanup_policies: {a: 1}", ["Role log_cleanup", "log_cleanup_policies"]),
+        ("notify_attempts: often", ["Role notify", "notify_attempts", "often"]),
+        (
+            "runbooks_contacts: [{name: ops, urls: [secret]}]",
+            ["runbooks_contacts: contacts[0].urls[0]", "is no URL", "ops"],
+        ),
+        ("runbooks_status_page: {folder: /x}", ["runbooks_status_page: status_page: 'folder'"]),
         ("health_workers: many\nreport_fail_on: sometimes", ["Role health", "Role report"]),
     ],
 )

@@ -51,6 +51,7 @@ class Office:
 
     folder: Path
     now: datetime.datetime = START
+    wait: float = 15.0
 
     @property
     def store(self) -> Path:
@@ -93,7 +94,7 @@ class Office:
             matters = [of_incident(what)]
             settings |= {"kind": "incident", "run": matters[0].id}
         request = Request(contacts=read, matters=matters, **{**settings, **given})
-        return Notifier(request, Ledger(self.url)).run(check_mode)
+        return Notifier(request, Ledger(self.url, self.wait)).run(check_mode)
 
     def rows(self) -> list[dict[str, Any]]:
         with sqlite3.connect(self.store) as connection:
@@ -126,7 +127,12 @@ PLAYBOOK = """
       ansible.builtin.set_fact:
         health_result:
           outcomes:
-            - {subject: "disk:/", stage: health, status: "{{ disk | default('critical') }}", summary: "used 97 %, password=CANARYsummary", metrics: {}, details: {}}
+            - subject: "disk:/"
+              stage: health
+              status: "{{ disk | default('critical') }}"
+              summary: used 97 %, password=CANARYsummary
+              metrics: {}
+              details: {}
 
 - name: Report
   hosts: all

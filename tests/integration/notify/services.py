@@ -90,7 +90,7 @@ def web(certificates: Certificates) -> Iterator[Web]:
             answer = state.answers[host].pop(0) if state.answers[host] else 202 if "pagerduty" in host else 200
             self._answer(answer, b"ok" if "slack" in host else b"{}")
 
-        do_PUT = do_POST
+        do_PUT = do_POST  # noqa: N815
 
         def _answer(self, answer: Any, body: bytes) -> None:
             self.close_connection = True
@@ -98,7 +98,7 @@ def web(certificates: Certificates) -> Iterator[Web]:
                 state.stop.wait(30)
                 return
             if answer == HALF:
-                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Len")
+                self.wfile.write(b"HTT")
                 return
             if answer == TRICKLE:
                 self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
@@ -206,7 +206,7 @@ def mail(certificates: Certificates, user: str, password: str, implicit: bool = 
     def authenticator(_server: SMTP, _session: Any, _envelope: Any, _mechanism: str, data: Any) -> AuthResult:
         ok = isinstance(data, LoginPassword) and (data.login.decode(), data.password.decode()) == (user, password)
         state.logins.append(ok)
-        return AuthResult(success=ok)
+        return AuthResult(success=ok, handled=False)
 
     factory: Callable[..., SMTP] = _Implicit if implicit else SMTP
     tls = {"ssl_context": certificates.server} if implicit else {}
