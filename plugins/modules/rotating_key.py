@@ -40,12 +40,15 @@ options:
       - The keys. Each has a C(name); C(provider), on the host that makes it; C(consumers), on hosts that use it; C(verify), how it is proven;
         C(max_age) (V(90d)) and C(overlap) (V(24h)); and C(expected), on the provider's host, the hosts that must prove it.
       - C(provider) has a C(type), see the notes, its options, and C(adopt), the id of the key that consumers had before the first rotation. Without
-        it that is the newest active one whose name at the provider is the key's C(name).
+        it that is the newest active one whose name at the provider is the key's C(name). Where it connects to a database, C(server) is the
+        address of that; C(host) is, for the role, the host that makes the key.
       - A consumer has C(path) and C(variable), C(format) (V(env), V(yaml), V(json), V(ini)), and one of C(restart) (a unit), C(reload) (a unit)
-        and C(command) (a list, run when the file has changed), with C(timeout) (V(60s)).
+        and C(command) (a list, run when the file has changed), with C(timeout) (V(60s)). C(template), as in V(postgresql://{id}:{value}@db1/app), says
+        that the variable holds more than the key; C(user_variable) names another variable of the file, which holds the user. Both change in one go.
       - C(verify) has a C(type). V(http) takes C(url), C(method), C(header) (V(Authorization)), C(prefix) (V(Bearer) and a space for that header), C(status)
         (V([200])), C(refused) (V([401, 403])), C(headers), C(validate_certs), C(ca_path). V(postgresql) and V(mysql) take a connection; the key is the
-        password, or a connection string. V(command) takes C(argv), C(environment) (the variable that gets the key, V(SRE_RUNBOOKS_KEY)), C(run_as),
+        password, or a connection string, and the user that which stands in the file. V(command) takes C(argv), C(environment) (the variable that gets the key,
+        V(SRE_RUNBOOKS_KEY); the user is in C(SRE_RUNBOOKS_USER)), C(run_as),
         C(refused) (the exit statuses of a key that does not work, V([1])). All take C(timeout) of one call (V(10s)), C(within) (V(30s)), for as long as
         they are tried, and C(used_by) with C(url), C(headers), C(method), C(status), a call to the consumer itself that it answers well only when its
         own calls with the key are.
@@ -106,7 +109,11 @@ options:
 notes:
   - B(store) makes keys in a table that a service reads (C(engine) V(sqlite), V(postgresql) or V(mysql) with its connection, C(table), C(columns), C(hash),
     C(prefix), C(bytes), C(owner), C(role), C(permissions), C(expires_in), C(times)).
-  - B(http) makes them by an admin API (C(url), C(headers), C(create), C(revoke), C(list)). See docs/keys.md for all providers.
+  - B(http) makes them by an admin API (C(url), C(headers), C(create), C(revoke), C(list)).
+  - B(postgresql_role) and B(mysql_user) give two users in turn new passwords (C(users), C(group), C(same_rights), C(bytes), C(expires_in), C(account_host), and a
+    connection). The consumers need C(template) or C(user_variable).
+  - B(command) has programs make them (C(create), C(revoke), C(list), C(environment), C(generate)). B(vault) keeps them in a KV version 2 engine of HashiCorp
+    Vault or OpenBao (C(url), C(mount), C(path), C(field), C(token), C(token_file), C(token_variable), C(namespace)). See docs/keys.md.
 seealso:
   - ref: ansible_collections.sre.runbooks.key_rotation
     description: The role that calls all stages.
@@ -120,6 +127,12 @@ EXAMPLES = r"""
         max_age: 90d
         provider: {type: store, engine: sqlite, path: /var/lib/feature11/feature11.db, role: ANALYST}
   register: key_result
+
+- name: See how old the password of a database is that two roles take turns with
+  sre.runbooks.rotating_key:
+    keys:
+      - name: orders
+        provider: {type: postgresql_role, database: orders, run_as: postgres, users: [orders_a, orders_b], group: orders}
 
 - name: Prove that the key in the file of this host works
   sre.runbooks.rotating_key:

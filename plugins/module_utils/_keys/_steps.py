@@ -40,12 +40,14 @@ class Steps:
     def observe(self) -> list[Known]:
         """The keys that there are; one that was there before the journal is taken for the current one."""
         known: list[Known] = self.provider.observe(self.key.options, self.work())
-        if not self.entry.get("current"):
+        current = self.entry.get("current")
+        # What was taken for the one in use may be corrected until this collection has made one itself.
+        if not current or (current.get("adopted") and self.key.adopt not in (None, current["id"])):
             found = self._adopted(known)
             if found is not None:
                 self.entry["current"] = {
                     "id": found.id, "label": found.label, "fingerprint": found.fingerprint, "created": found.created,
-                    "expires": found.expires, "at": self.journal.now,
+                    "expires": found.expires, "at": self.journal.now, "adopted": True,
                 }  # fmt: skip
         return known
 

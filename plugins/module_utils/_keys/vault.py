@@ -95,7 +95,7 @@ def check(options: dict[str, t.Any], where: str) -> None:
 
 def observe(options: Options, work: Work) -> list[Known]:
     """The versions that can be read; one that somebody else wrote is the key that was there before."""
-    found = []
+    found: list[Known] = []
     for version in _secret(options, work).readable:
         value = version.data.get(options["field"])
         if isinstance(value, str) and value:

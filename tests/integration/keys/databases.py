@@ -20,11 +20,11 @@ from .database_consumer import held, session
 
 
 class Databases(Fleet):
-    """Three hosts with programs that connect all the time; `address` is the database without user and password."""
+    """Three hosts with programs that connect all the time; `address` is the database without user and password, `login` tells who can log in."""
 
-    def __init__(self, folder, name, address, provider, users, password):
+    def __init__(self, folder, name, address, provider, users, password, login):
         self.folder, self.name, self.address, self.users = folder, name, address, users
-        self.first = (users[0], password)
+        self.first, self.login = (users[0], password), login
         self.programs = {}
         scheme, _mark, place = address.partition("://")
         host, port = place.split("/")[0].split(":")
@@ -78,6 +78,10 @@ class Databases(Fleet):
         except (psycopg.OperationalError, pymysql.err.OperationalError):
             return False
         return True
+
+    def alive(self):
+        """The users that can log in."""
+        return self.login()
 
     def ended(self):
         """The sessions that were ended while their program used them."""

@@ -74,9 +74,8 @@ def fleet(tmp_path, users):
     server = users.server
     made = Databases(
         tmp_path, f"app-{os.urandom(3).hex()}", f"mysql://{server.host}:{server.port}/{users.database}",
-        users.options, users.users, FIRST,
+        users.options, users.users, FIRST, users.login,
     )  # fmt: skip
-    made.alive = users.login
     made.start()
     yield made
     told = made.refused(), made.ended()

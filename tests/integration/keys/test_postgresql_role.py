@@ -68,9 +68,8 @@ def fleet(tmp_path, roles):
     server = roles.server
     made = Databases(
         tmp_path, f"app-{os.urandom(3).hex()}", f"postgresql://{server.host}:{server.port}/{roles.database}",
-        roles.options, roles.users, FIRST,
+        roles.options, roles.users, FIRST, roles.login,
     )  # fmt: skip
-    made.alive = roles.login
     made.start()
     yield made
     told = made.refused(), made.ended()
@@ -245,9 +244,7 @@ def test_programs_that_use_the_other_role_are_never_locked_out(fleet, roles):
     assert statuses(said)["db1"] == "warning"
     assert f"programs use {b}, while {a} is known to be in use" in said["db1"][0]["summary"]
     assert fleet.held() == {(b, FIRST)}
-    # Without that it is told by the programs' files, although both can log in.
-    del fleet.key["provider"]["adopt"]
-    (fleet.folder / "db1/state/keys.json").unlink()
+    fleet.key["provider"]["adopt"] = b
     assert statuses(Rotation(fleet, force=[fleet.name]).go()) == ALL_OK
     assert fleet.settled()[0] == a
     assert fleet.accepted((b, FIRST))
