@@ -90,7 +90,7 @@ def render(document: Document, name: str) -> str:
     )
     environment.filters["plain"] = _markdown
     template = environment.get_template("incident.html.j2" if page else "incident.md.j2")
-    return template.render(document=document, duration=duration, clock=_clock, day=_day)
+    return str(template.render(document=document, duration=duration, clock=_clock, day=_day))
 
 
 def make_document(

@@ -19,7 +19,7 @@ from ansible_collections.sre.runbooks.plugins.plugin_utils._engine import Histor
 from ansible_collections.sre.runbooks.plugins.plugin_utils.action import ControllerAction
 
 BASE = "ansible_collections.sre.runbooks.plugins"
-NAMES = ("notify", "record", "report")
+NAMES = ("incident", "notify", "record", "report")
 
 
 def load(kind: str, name: str) -> Any:
