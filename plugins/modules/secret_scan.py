@@ -70,7 +70,8 @@ options:
         default: true
       baseline:
         description:
-          - A file in the form of detect-secrets' C(.secrets.baseline) with what is known and quiet. What an audit marked as a secret for real is told nevertheless.
+          - A file in the form of detect-secrets' C(.secrets.baseline) with what is known and quiet. What an audit marked as a secret is told
+            nevertheless.
           - It has plain SHA-1 digests, as its form wants it, from which poor passwords can be guessed; it is written readable by its owner alone.
         type: path
       disabled:
@@ -99,7 +100,7 @@ options:
           bytes:
             description: Size of what is looked at, unpacked.
             type: str
-            default: 2GiB
+            default: 256MiB
           file_size:
             description: Of a file that is larger, unpacked, only the begin is looked at.
             type: str
@@ -125,7 +126,9 @@ options:
     choices: [auto, detect-secrets, gitleaks]
     default: auto
   program:
-    description: Path of that program. By default C(venv/bin/detect-secrets) below the state folder, where P(sre.runbooks.prerequisites#role) puts it, then C(PATH).
+    description:
+      - Path of that program. By default C(venv/bin/detect-secrets) below the state folder, where P(sre.runbooks.prerequisites#role) puts it,
+        then C(PATH).
     type: path
   groups:
     description: Groups whose members may read files with secrets, besides C(root), C(ssl-cert), C(ssh_keys), C(shadow) and the private group of the owner.
@@ -147,6 +150,7 @@ options:
 notes:
   - detect-secrets is called with C(--no-verify). It tries no credential at a provider.
   - The files are copied in batches of 8 MiB to a folder in memory (C(/dev/shm)), else below the state folder, that only the module's user can enter.
+  - Of a value that stands in a file several times one place is told.
   - A line with C(pragma:allowlist secret) is passed over, as detect-secrets does.
   - POSIX ACLs are seen as far as the bits of the group show them.
 seealso:

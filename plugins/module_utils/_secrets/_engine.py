@@ -28,6 +28,7 @@ VENV = "venv"
 PROOF = "proof.conf"
 _OUTPUT = "found.json"
 _MOST_OUTPUT = 8 << 20
+_PROCESSES = 2
 _VERSION_SECONDS = 60.0
 # Addresses are no secrets; the others report identifiers.
 _NEVER = ("IPPublicDetector",)
@@ -160,7 +161,16 @@ def _execute(
         )  # fmt: skip
         return
     off = sorted({PLUGINS.get(each, each) for each in disabled} & set(PLUGINS.values()) | set(_NEVER))
-    argv = [engine.program, "-C", folder, "-c", "1", "scan", "--all-files", "--no-verify"]
+    argv = [
+        engine.program,
+        "-C",
+        folder,
+        "-c",
+        str(min(_PROCESSES, os.cpu_count() or 1)),
+        "scan",
+        "--all-files",
+        "--no-verify",
+    ]
     argv += [part for each in off for part in ("--disable-plugin", each)]
     # Its output goes to a file: of thousands of findings it would fill our memory.
     commands.pipeline([[*argv, folder], ["dd", f"of={report}", "status=none"]], timeout=seconds)

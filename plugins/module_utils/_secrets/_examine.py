@@ -24,6 +24,7 @@ _BATCH_SECONDS = 180.0
 # How often a failed batch is halved in one run to find the file that the engine fails at.
 _HALVINGS = 40
 _MOST_HITS = 500
+_CONTEXT = 60
 
 
 class Finding(t.NamedTuple):
@@ -78,8 +79,12 @@ class Examiner:
                 continue
             if each.name != held[0]:
                 held = (each.name, _read(staging.path(each.name)))
-            line = held[1][each.line - 1] if 0 < each.line <= len(held[1]) else ""
-            value = _noise.value_of(line, each.digest)
+            # A private key goes on in the lines below.
+            below = 3 if each.kind in _noise.PRIVATE_KEYS else 1
+            line = "\n".join(held[1][max(0, each.line - 1) : each.line - 1 + below])
+            # Of a text of several lines in YAML detect-secrets tells the first.
+            context = held[1][each.line - 1 : each.line + _CONTEXT] if line else []
+            value = next((value for near in context if (value := _noise.value_of(near, each.digest)) is not None), None)
             yield self._finding(scan, pieces[each.name], each.line, each.kind, each.digest, value, line)
 
     def _finding(
@@ -115,7 +120,8 @@ class Examiner:
 
     def _broken(self, scan: Scan, staging: Staging, pieces: t.Sequence[Piece]) -> bool:
         """Whether the engine fails without any file, too: then it is not the files' fault."""
-        assert self._engine is not None
+        if self._engine is None:
+            return True
         with staging.only((), pieces):
             try:
                 _engine.look(self._engine, staging.batch, scan.disabled, _BATCH_SECONDS, self._commands)

@@ -100,9 +100,9 @@ def readable(file: File, fit: frozenset[str]) -> Readable | None:
     shown = (file.path, f"{stat.S_IMODE(mode):04o}", owner, group)
     if mode & stat.S_IROTH and _open_to_all(folder):
         return Readable(*shown, "critical", "everybody", sure)
-    if mode & stat.S_IRGRP and _open_to_group(folder, file.status.st_gid):
-        if group not in FIT_GROUPS | fit and not _private(file.status.st_uid, file.status.st_gid):
-            return Readable(*shown, "warning", f"group {group}", sure)
+    unfit = group not in FIT_GROUPS | fit and not _private(file.status.st_uid, file.status.st_gid)
+    if mode & stat.S_IRGRP and unfit and _open_to_group(folder, file.status.st_gid):
+        return Readable(*shown, "warning", f"group {group}", sure)
     return None
 
 

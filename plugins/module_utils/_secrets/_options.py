@@ -15,7 +15,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import I
 
 STAGE = "secret_scan"
 ENGINES = ("detect-secrets", "gitleaks")
-FILES, BYTES, FILE_SIZE = 100_000, "2GiB", "32MiB"
+FILES, BYTES, FILE_SIZE = 100_000, "256MiB", "32MiB"
 SPEC: dict[str, t.Any] = {
     "scans": {
         "type": "list",

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core import lock, outcome, priority, state
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core import lock, outcome, priority
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import Busy, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._secrets import _engine, _guard, _outcomes, _staging
 from ansible_collections.sre.runbooks.plugins.module_utils._secrets._baseline import Baseline
 from ansible_collections.sre.runbooks.plugins.module_utils._secrets._examine import Examiner
@@ -34,13 +35,24 @@ _SAVE_BATCHES = 16
 def run(settings: Settings, commands: Commands, state_dir: str, check_mode: bool) -> dict[str, t.Any]:
     """Do all scans and return the envelope. In check mode no state, lock or baseline is written."""
     _guard.forget()
-    if check_mode:
-        return _run(settings, commands, state_dir, True)
-    with lock.hold(state_dir, STAGE):
-        return _run(settings, commands, state_dir, False)
+    with contextlib.ExitStack() as held:
+        note, keep = "", not check_mode
+        if keep:
+            try:
+                held.enter_context(lock.hold(state_dir, STAGE))
+            except Busy:
+                raise
+            except RunbookError as error:
+                # A full disk: what lies open is told all the same.
+                note, keep = str(error), False
+        result = _run(settings, commands, state_dir, keep, check_mode)
+        if note:
+            for each in result["outcomes"]:
+                each["details"].setdefault("notes", []).append(note)
+        return result
 
 
-def _run(settings: Settings, commands: Commands, state_dir: str, check_mode: bool) -> dict[str, t.Any]:
+def _run(settings: Settings, commands: Commands, state_dir: str, keep: bool, check_mode: bool) -> dict[str, t.Any]:
     deadline = time.monotonic() + settings.timeout
     engine, problem = None, ""
     try:
@@ -50,10 +62,10 @@ def _run(settings: Settings, commands: Commands, state_dir: str, check_mode: boo
     examiner = Examiner(engine, problem, deadline, commands)
     outcomes: list[dict[str, t.Any]] = []
     changed = False
-    with priority.gently(_NICE, "best-effort", commands), _staging.Staging(state_dir, not check_mode) as staging:
+    with priority.gently(_NICE, "best-effort", commands), _staging.Staging(state_dir, keep) as staging:
         for scan in settings.scans:
             each = _Scan(scan, settings, examiner, staging, deadline)
-            tally = each.run(state_dir, _fingerprint(engine, scan), check_mode)
+            tally = each.run(state_dir, _fingerprint(engine, scan), keep, check_mode)
             changed |= tally.rewritten
             outcomes += _outcomes.of(scan, tally, settings.show, engine, examiner.problem)
     return outcome.envelope(outcomes, changed)
@@ -80,7 +92,7 @@ class _Scan:
         # Looked at as a whole as far as staging goes; clean unless the engine says otherwise.
         self._whole: list[File] = []
 
-    def run(self, state_dir: str, fingerprint: str, check_mode: bool) -> Tally:
+    def run(self, state_dir: str, fingerprint: str, keep: bool, check_mode: bool) -> Tally:
         """Look at all files; the tally tells what came of it."""
         started = time.monotonic()
         tally, scan = self._tally, self._scan
@@ -93,7 +105,7 @@ class _Scan:
             seen = Seen(state_dir, scan.name, fingerprint, empty=True)
         walk = Walk(scan)
         try:
-            self._files(walk, seen, check_mode)
+            self._files(walk, seen, keep)
             self._flush(seen)
         except RunbookError as error:
             # No room to stage in, or an expression of `allow` without end.
@@ -101,14 +113,14 @@ class _Scan:
             tally.problems.append(str(error))
         tally.unscanned.update(walk.problems)
         tally.links, tally.mounts = walk.links, walk.mounts
-        self._save(seen, not tally.stopped and not tally.problems, check_mode)
+        self._save(seen, not tally.stopped and not tally.problems, keep)
         if self._examiner.usable:
             tally.drop_empty()
         self._quieten(baseline, check_mode)
         tally.seconds = time.monotonic() - started
         return tally
 
-    def _files(self, walk: Walk, seen: Seen, check_mode: bool) -> None:
+    def _files(self, walk: Walk, seen: Seen, keep: bool) -> None:
         tally, batches = self._tally, 0
         for file in walk:
             tally.stopped = self._limit()
@@ -120,7 +132,7 @@ class _Scan:
                 self._flush(seen)
                 batches += 1
                 if batches % _SAVE_BATCHES == 0:
-                    self._save(seen, False, check_mode)
+                    self._save(seen, False, keep)
 
     def _limit(self) -> str:
         """Which limit is reached; empty when none is."""
@@ -141,27 +153,16 @@ class _Scan:
 
     def _file(self, file: File, seen: Seen) -> None:
         """Who can read it, and, unless it is as it was when it was clean, its content to the staging folder."""
-        tally, scan = self._tally, self._scan
-        if _guard.keeps_secrets(file, scan.secret_files):
+        tally = self._tally
+        if _guard.keeps_secrets(file, self._scan.secret_files):
             self._guarded(file)
-        if not self._examiner.usable:
+        if not self._examiner.usable or file.status.st_size == 0:
             return
         if seen.clean(file):
             tally.unchanged += 1
             return
-        if file.status.st_size == 0:
-            return
         try:
-            first = True
-            for piece, text in self._staging.add(file, scan.max_file_size):
-                head = text[:65536].encode("utf-8", "replace")
-                if first and file.path not in tally.keepers and _guard.keeps_secrets(file, (), head):
-                    self._guarded(file)
-                first = False
-                tally.read_bytes += len(text)
-                tally.add(self._examiner.own(scan, piece, text), file.path in tally.keepers)
-                if self._staging.full:
-                    self._flush(seen)
+            self._stage(file, seen)
             tally.scanned += 1
             self._whole.append(file)
         except _staging.Vanished:
@@ -172,6 +173,17 @@ class _Scan:
                 seen.add(file)
             else:
                 tally.unscanned[file.path] = str(error)
+
+    def _stage(self, file: File, seen: Seen) -> None:
+        tally = self._tally
+        for piece, text in self._staging.add(file, self._scan.max_file_size):
+            head = text[:65536].encode("utf-8", "replace") if piece.first == 0 else b""
+            if file.path not in tally.keepers and _guard.keeps_secrets(file, (), head):
+                self._guarded(file)
+            tally.read_bytes += len(text)
+            tally.add(self._examiner.own(self._scan, piece, text), file.path in tally.keepers)
+            if self._staging.full:
+                self._flush(seen)
 
     def _guarded(self, file: File) -> None:
         self._tally.guarded += 1
@@ -192,9 +204,9 @@ class _Scan:
                 seen.add(file)
         self._whole.clear()
 
-    def _save(self, seen: Seen, whole: bool, check_mode: bool) -> None:
+    def _save(self, seen: Seen, whole: bool, keep: bool) -> None:
         """A full disk costs the next run its time, and this one nothing."""
-        if check_mode:
+        if not keep:
             return
         try:
             seen.save(whole and self._examiner.usable)
