@@ -51,7 +51,8 @@ QUERIES = {
 }
 # Its columns have other names before version 13.
 STATEMENTS = """SELECT calls, round(coalesce((to_jsonb(s)->>'total_exec_time')::numeric, (to_jsonb(s)->>'total_time')::numeric), 1) AS total_ms,
-  round(coalesce((to_jsonb(s)->>'mean_exec_time')::numeric, (to_jsonb(s)->>'mean_time')::numeric), 2) AS mean_ms, rows, shared_blks_read, temp_blks_written, query
+  round(coalesce((to_jsonb(s)->>'mean_exec_time')::numeric, (to_jsonb(s)->>'mean_time')::numeric), 2) AS mean_ms, rows,
+  shared_blks_read, temp_blks_written, query
   FROM pg_stat_statements s WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 2 DESC NULLS LAST"""
 HAS_STATEMENTS = "SELECT extversion FROM pg_extension WHERE extname = 'pg_stat_statements'"
 
