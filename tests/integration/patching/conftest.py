@@ -58,12 +58,12 @@ class Machine:
         for label in ("base", "security"):
             (folder / label).mkdir()
 
-    def build(self, where, name, version, *, files=None, conffiles=(), postinst="", depends="", size=1):
+    def build(self, where, name, version, *, files=None, conffiles=(), postinst="", depends="", size=1, more=()):
         """Build a package, put it into the repository `where`, and make its index anew."""
         built = self.folder / f"build-{name}-{version}"
         (built / "DEBIAN").mkdir(parents=True)
         fields = [f"Package: {name}", f"Version: {version}", "Architecture: all", "Maintainer: x <x@localhost>"]
-        fields += [f"Installed-Size: {size}", *([f"Depends: {depends}"] if depends else []), "Description: x"]
+        fields += [f"Installed-Size: {size}", *([f"Depends: {depends}"] if depends else []), *more, "Description: x"]
         (built / "DEBIAN/control").write_text("\n".join(fields) + "\n")
         for path, content in (files or {f"opt/{name}/version": version}).items():
             (built / path).parent.mkdir(parents=True, exist_ok=True)
