@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._audit._audit import Context, Finding, Looked
 from ansible_collections.sre.runbooks.plugins.module_utils._core import replaced
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._health import packages
 
 STATUSES = ["ok", "warning", "critical"]
@@ -27,7 +28,15 @@ TOLD = 200
 
 
 def look(options: t.Mapping[str, t.Any], context: Context) -> list[Looked]:
-    """One for the updates, one for what waits for a restart."""
+    """One for the updates, one for what waits for a restart; neither keeps the other from being looked at."""
+    try:
+        updates = _updates(options, context)
+    except RunbookError as error:
+        updates = Looked([], "", unknown=f"could not be looked at: {error}")
+    return [updates, _running(options["restart"])]
+
+
+def _updates(options: t.Mapping[str, t.Any], context: Context) -> Looked:
     found = packages.pending(context.timeout, context.host)
     security = [each for each in found.updates if each.security]
     findings = []
@@ -42,7 +51,7 @@ def look(options: t.Mapping[str, t.Any], context: Context) -> list[Looked]:
     details = {"updates": listed, "security": [each.name for each in security[:TOLD]]}
     metrics = {"updates": len(found.updates), "security_updates": len(security), "reboot_required": int(found.reboot)}
     summary = f"{len(found.updates)} updates, {len(security)} of them for security"
-    return [Looked(findings, summary, "", metrics, details, found.stale), _running(options["restart"])]
+    return Looked(findings, summary, "", metrics, details, found.stale)
 
 
 def _versions(update: packages.Update) -> str:

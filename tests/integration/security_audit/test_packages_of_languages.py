@@ -14,8 +14,8 @@ import venv
 from pathlib import Path
 
 import pytest
-from .advisories import serving
 
+from .advisories import serving
 from .conftest import ids
 
 PROGRAM = str(Path(sys.executable).with_name("pip-audit"))
