@@ -30,6 +30,7 @@ options:
       - V(acknowledged) says that O(actor) answers for it; nothing is escalated further until its severity gets worse.
       - V(escalated) records who was O(told); without O(told), it goes to the next level now.
       - V(stable) takes in O(stages) as V(recorded) does, and makes the incident stable when they show that every host of it is well.
+        What M(sre.runbooks.stabilise) verified at its end counts where there is no C(verify_result).
       - V(closed) closes a stable incident.
       - V(watch) looks at all incidents that are not closed, or at those of O(incident_id) - escalations that are due, verified
         stable ones that were quiet for O(quiet) and are closed.
@@ -107,12 +108,15 @@ options:
   evidence:
     description:
       - "Files on this controller that show what was found, such as bundles: C({host, path, sha256, text}) each."
+      - Bundles that the stages of O(stages) fetched are taken in by themselves, see M(sre.runbooks.diagnostics).
       - Their checksums are kept. Where C(sha256) is given and the file has another one, that is recorded as a finding.
     type: list
     elements: dict
     default: []
   told:
-    description: "What became of telling people: C({contact, level, status, summary}) each, with the status V(ok) for who was told."
+    description:
+      - "What became of telling people: C({contact, level, status, summary}) each, with the status V(ok) for who was told."
+      - "Lists that M(sre.runbooks.notify) returns can be given as they are: C({{ notified.told + notified.missed }})."
     type: list
     elements: dict
     default: []

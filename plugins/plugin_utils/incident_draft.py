@@ -97,7 +97,8 @@ def make_document(
     incident: Incident, events: Sequence[Event], detect: float = DETECT_SECONDS, resolve: float = RESOLVE_SECONDS
 ) -> Document:
     """Return what the drafts are made from; texts are without control characters."""
-    shown = [event for event in events if event.kind != "postmortem"]
+    # Actions were begun before they were recorded.
+    shown = sorted((each for each in events if each.kind != "postmortem"), key=lambda each: (each.at, each.number))
     outcomes = [event for event in shown if event.kind == "outcome"]
     found = timings(incident, detect, resolve)
     bad = [
@@ -186,7 +187,8 @@ def _questions(incident: Incident, document: Document) -> list[str]:
 def _markdown(value: t.Any) -> str:
     """Return `value` so that Markdown shows it as it is, also in a cell of a table."""
     text = re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", _clean(str(value)))
-    return re.sub(r"^([-+=~]|\d+[.)])", r"\\\1", text)
+    text = re.sub(r"^([-+=~])", r"\\\1", text)
+    return re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
 
 
 def _clock(text: str) -> str:

@@ -19,7 +19,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import I
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import STATUSES, worst
 from ansible_collections.sre.runbooks.plugins.module_utils._logs._redact import redact
 from ansible_collections.sre.runbooks.plugins.plugin_utils.collect import registered_by, system_of
-from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_state import Event
+from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_state import Event, moment
 from ansible_collections.sre.runbooks.plugins.plugin_utils.model import NO_SYSTEM
 from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import (
     ROLL_CALL,
@@ -45,11 +45,12 @@ TEXT_LIMIT = 4000
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What one host answered: outcomes by stage; `lost` are the rows of a host that was lost."""
+    """What one host answered: outcomes by stage, the rows of a host that was lost, the files of it that were fetched."""
 
     host: str
     stages: dict[str, list[Outcome]]
     lost: tuple[Outcome, ...] = ()
+    bundles: tuple[Mapping[str, t.Any], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +87,8 @@ def gather(
     expected = expected_stages(
         stages, task_vars.get("ansible_run_tags") or (), task_vars.get("ansible_skip_tags") or ()
     )
+    # What stabilise verified at its end is looked at too.
+    wanted = [*expected, "verify"] if "stabilise" in expected and "verify" not in expected else expected
     by_system: dict[str, list[str]] = collections.defaultdict(list)
     sizes: collections.Counter[str] = collections.Counter()
     for name in dict.fromkeys([*playing, *(str(each) for each in hostvars)]):
@@ -100,23 +103,41 @@ def gather(
                 "systems", system, "has no host in this play", f"The systems of this inventory are {known}."
             )
     chosen = [name for names in by_system.values() for name in names]
-    answers = (
-        {name: _answer(name, registered_by(hostvars, name, expected), expected) for name in chosen} if expected else {}
-    )
+    answers = {}
+    for name in chosen if expected else ():
+        registered = _with_proofs(registered_by(hostvars, name, [*expected, "stabilise"]))
+        answers[name] = _answer(name, {stage: each for stage, each in registered.items() if stage in wanted}, wanted)
     return Play(dict(by_system), dict(sizes), answers)
 
 
 def _answer(name: str, registered: Mapping[str, t.Any], stages: Sequence[str]) -> Answer:
     whole = call_host(name, "", stages, registered)
     lost = tuple(each for each in whole.outcomes if each["stage"] == ROLL_CALL and each["subject"] == "host")
-    found = {}
+    found: dict[str, list[Outcome]] = {}
+    bundles = []
     for stage in stages:
         result = registered.get(stage)
         if isinstance(result, Mapping) and result.get("unreachable") is True:
             found[stage] = list(lost)
         elif stage in registered or not lost:
             found[stage] = call_stage(stage, result, stage in registered)
-    return Answer(name, found, lost)
+        bundle = result.get("bundle") if isinstance(result, Mapping) else None
+        if isinstance(bundle, Mapping) and isinstance(bundle.get("fetched"), str):
+            text = found[stage][0]["summary"] if found.get(stage) else ""
+            bundles.append({"host": name, "path": bundle["fetched"], "sha256": bundle.get("sha256"), "text": text})
+    return Answer(name, found, lost, tuple(bundles))
+
+
+def _with_proofs(registered: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return results by stage; where there is none of its own, the stage verify is what stabilise has verified."""
+    found = dict(registered)
+    done = found.get("stabilise")
+    if isinstance(done, Mapping) and isinstance(done.get("outcomes"), list) and not done.get("failed"):
+        proofs = [each for each in done["outcomes"] if isinstance(each, Mapping) and each.get("stage") == "verify"]
+        if proofs and "verify" not in found:
+            found["verify"] = {"outcomes": proofs}
+            found["stabilise"] = {**done, "outcomes": [each for each in done["outcomes"] if each not in proofs]}
+    return found
 
 
 def events_of(answer: Answer, at: str, run: str, incident: str) -> Iterator[Event]:
@@ -132,7 +153,7 @@ def events_of(answer: Answer, at: str, run: str, incident: str) -> Iterator[Even
             if stage in LOOKING and each["status"] == "ok":
                 continue
             event = Event(
-                at, "outcome", secretless(each["summary"], SUMMARY_LIMIT), "", host=answer.host, stage=stage,
+                _when(each, at), "outcome", secretless(each["summary"], SUMMARY_LIMIT), "", host=answer.host, stage=stage,
                 subject=secretless(each["subject"], SUMMARY_LIMIT), status=each["status"], details=_details(each), run=run,
             )  # fmt: skip
             yield _tokened(event, incident, str(ordinal))
@@ -143,6 +164,16 @@ def events_of(answer: Answer, at: str, run: str, incident: str) -> Iterator[Even
             at, "outcome", summary, "", host=answer.host, stage=ROLL_CALL, subject="host", status="critical", run=run
         )
         yield _tokened(event, incident, "")
+
+
+def _when(each: Outcome, at: str) -> str:
+    """Return when an action was begun, where it says so: what a run records at its end happened before."""
+    said = each["details"].get("at")
+    try:
+        begun = f"{moment(said):%Y-%m-%dT%H:%M:%SZ}" if isinstance(said, str) else at
+    except ValueError:
+        return at
+    return min(begun, at)
 
 
 def _stage_event(host: str, stage: str, rows: Sequence[Outcome], at: str, run: str) -> Event:

@@ -116,7 +116,7 @@ def read(arguments: Mapping[str, t.Any], task_vars: Mapping[str, t.Any]) -> Requ
         stages=tuple(stages),
         stable_at=arguments["stable_at"],
         evidence=tuple(evidence_events(arguments["evidence"], iso(now), run)),
-        told=tuple(_told(f"told[{number}]", each) for number, each in enumerate(arguments["told"])),
+        told=_by_contact([_told(f"told[{number}]", each) for number, each in enumerate(arguments["told"])]),
         contacts=tuple(read_contacts(arguments["contacts"])),
         policy=read_policy(arguments["escalation"]),
         reopen_seconds=duration(arguments["reopen_within"], "reopen_within"),
@@ -187,11 +187,27 @@ def _told(option: str, raw: Mapping[str, t.Any]) -> Told:
     if status not in STATUSES:
         raise InputError(f"{option}.status", status, "is no status", f"Use one of {', '.join(STATUSES)}.")
     level = str(raw.get("level") or "")
+    # As sre.runbooks.notify returns it: a line for each address, with the key of the incident.
+    incident = str(raw.get("incident") or str(raw.get("key") or "").removeprefix("incident:"))
     if level and level not in LEVELS:
         raise InputError(f"{option}.level", level, "is no level", f"Use one of {', '.join(LEVELS)}.")
-    return Told(
-        contact, level, status, secretless(raw.get("summary") or "", SUMMARY_LIMIT), str(raw.get("incident") or "")
-    )
+    said = str(raw.get("summary") or raw.get("reason") or "")
+    target = str(raw.get("target") or "")
+    told = ": ".join(filter(None, (target, said or ("sent" if target and status == "ok" else ""))))
+    return Told(contact, level, str(status), secretless(told, SUMMARY_LIMIT), incident)
+
+
+def _by_contact(told: Sequence[Told]) -> tuple[Told, ...]:
+    """Return one for each contact and incident: somebody who was reached at one of two addresses was told."""
+    found: dict[tuple[str, str], Told] = {}
+    for each in told:
+        before = found.get((each.incident, each.contact))
+        if before is not None:
+            status = min(before.status, each.status, key=STATUSES.index)
+            summary = "; ".join(filter(None, (before.summary, each.summary)))[:SUMMARY_LIMIT]
+            each = dataclasses.replace(each, status=status, summary=summary, level=each.level or before.level)
+        found[each.incident, each.contact] = each
+    return tuple(found.values())
 
 
 def _somebody(task_vars: Mapping[str, t.Any]) -> str:

@@ -13,7 +13,13 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import I
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import STATUSES
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
 from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_escalation import Due, next_level
-from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_gather import events_of, for_incident, secretless
+from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_gather import (
+    LOOKING,
+    events_of,
+    evidence_events,
+    for_incident,
+    secretless,
+)
 from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_request import Request, levels_of
 from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_severity import Evidence, severity
 from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_state import (
@@ -100,7 +106,9 @@ class Responder:
         )
         if incident.state == "stable" and sick:
             incident = self._add(incident, self._event("reopened", f"no longer well: {', '.join(sick)}"))
-        incident = self._add(incident, *told, *for_incident(asked.evidence, incident.id))
+        bundles = [each for answer in answers for each in answer.bundles]
+        files = [*asked.evidence, *evidence_events(bundles, asked.at, asked.run)]
+        incident = self._add(incident, *told, *for_incident(files, incident.id))
         return self._assess(incident)
 
     def _assess(self, incident: Incident) -> Incident:
@@ -161,9 +169,10 @@ class Responder:
         """Return what is missing to the proof that every host of `incident` is well, of this time that it is open."""
         allowed = STATUSES[: STATUSES.index(self._asked.stable_at) + 1]
         problems = []
+        proofs = [stage for stage in self._asked.stages if stage in LOOKING] or self._asked.stages
         for host in incident.hosts:
             stages = incident.progress.get(host, {})
-            for stage in self._asked.stages:
+            for stage in proofs:
                 said = stages.get(stage)
                 changed = max((each["at"] for name, each in stages.items() if name == "stabilise"), default="")
                 counts = (said or {}).get("counts", {})

@@ -118,10 +118,7 @@ def test_the_whole_life_of_an_incident(desk):
     desk.clock = "2026-11-21T09:04:00Z"
     desk.answer("stabilise", f11_app=RESTART)
     desk.answer("verify", f11_app=WELL, f11_db=WELL)
-    stable = desk.call("stable", id_, stages=["stabilise", "verify"])
-    assert stable["incident"]["refused"].startswith("stabilise of f11-db")
-    desk.call("recorded", id_, stages=["stabilise"])
-    stable = desk.call("stable", id_)["incident"]
+    stable = desk.call("stable", id_, stages=["stabilise", "verify"])["incident"]
     assert (stable["state"], stable["verified"]) == ("stable", True)
     # The alert knew better than the check when it began, but the check's evidence is older: the earliest counts.
     assert stable["timings"]["started"] == "2026-11-21T08:57:00Z"
@@ -417,3 +414,50 @@ def test_an_id_that_is_not_there_is_named(desk):
     desk.open()
     with pytest.raises(InputError, match="incident_id: 'INC-404' is no incident of this history"):
         desk.call("note", "INC-404", text="x")
+
+
+def test_what_stabilise_verified_is_the_proof_and_actions_stand_at_their_own_time(desk):
+    id_ = desk.sick()
+    desk.clock = "2026-11-21T09:05:00Z"
+    action = outcome("service_restart:restart", "stabilise", "ok", "restarted", details={"at": "2026-11-21T09:02:00Z"})
+    proof = outcome("host", "verify", "ok", "healthy")
+    desk.answer("stabilise", f11_app={"outcomes": [action, proof]}, f11_db={"outcomes": [proof]})
+    desk.call("recorded", id_, stages=["stabilise"])
+    assert [event.at for event in desk.events(id_) if event.subject == "service_restart:restart"] == [
+        "2026-11-21T09:02:00Z"
+    ]
+    assert desk.call("stable", id_)["incident"]["verified"] is True
+    page = (desk.folder / "drafts" / f"{id_}.md").read_text()
+    assert "| 09:02:00 | f11-app | service\\_restart:restart | ok | restarted |" in page
+
+
+def test_a_bundle_that_was_fetched_is_evidence(desk):
+    id_ = desk.sick()
+    bundle = desk.folder / "bundle.tar.zst"
+    bundle.write_bytes(b"bundle")
+    digest = hashlib.sha256(b"bundle").hexdigest()
+    made = {
+        "outcomes": [outcome("diagnostics:bundle", "diagnostics", "ok", "41 files")],
+        "bundle": {"fetched": str(bundle), "sha256": digest},
+    }
+    desk.answer("diagnostics", f11_app=made)
+    for _again in range(2):
+        desk.call("recorded", id_, stages=["diagnostics"])
+    kept = [
+        (event.host, event.summary, event.details["sha256"]) for event in desk.events(id_) if event.kind == "evidence"
+    ]
+    assert kept == [("f11-app", "41 files", digest)]
+
+
+def test_who_was_reached_at_one_of_two_addresses_was_told(desk):
+    """As sre.runbooks.notify tells it: one line for each address."""
+    id_ = desk.sick()
+    told = [{"contact": "desk", "level": "support", "target": "mailto", "event": "escalate", "key": f"incident:{id_}", "title": "x",
+             "time": "2026-11-21T09:00:00Z", "status": "ok", "reason": ""},
+            {"contact": "desk", "level": "support", "target": "pagerduty", "key": f"incident:{id_}", "status": "critical", "reason": "503"},
+            {"contact": "on-call", "level": "engineering", "key": "incident:INC-other", "status": "ok"}]  # fmt: skip
+    found = desk.call("escalated", id_, told=told, contacts=CONTACTS)
+    assert found["to_tell"] == []
+    assert [(event.subject, event.status, event.summary) for event in desk.events(id_) if event.kind == "told"] == [
+        ("desk", "ok", "mailto: sent; pagerduty: 503")
+    ]
