@@ -53,6 +53,8 @@ def packages(tmp_path, variables):
         ({"runbooks_checks_a": [{"name": "r", "type": "redis"}], "runbooks_checks_b": [POSTGRESQL_CHECK]}, ["postgresql-client", "redis-tools"]),
         ({"runbooks_checks_a": [{"name": "t", "type": "tls", "host": "x"}]}, ["openssl"]),
         ({"runbooks_databases_a": [{"name": "d", "engine": "sqlite", "path": "/x"}]}, ["zstd"]),
+        ({"runbooks_secrets_a": [{"name": "s", "paths": ["/opt"]}]}, ["python3-venv"]),
+        ({"runbooks_secrets_a": [{"name": "s", "paths": ["/opt"]}], "secret_scan_program": "/x"}, []),
         ({"runbooks_databases_a": [{"name": "d", "engine": "postgresql"}]}, ["postgresql-client", "zstd"]),
         ({"runbooks_databases_a": [{"name": "d", "engine": "postgresql", "container": "db"}]}, ["zstd"]),
         ({"runbooks_databases_a": [{"name": "d", "engine": "mysql"}]}, ["default-mysql-client", "zstd"]),
