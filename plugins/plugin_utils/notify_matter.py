@@ -191,7 +191,8 @@ def step(
         return Step("escalate", after, fresh, over)
     if not opened:
         return Step("trigger" if fresh else "", after if fresh else {}, fresh, over)
-    if fresh:
+    if fresh or (told.get("state") == "stable" and matter.state == "open"):
+        # Also what was thought to be stable and is not.
         return Step("trigger", after, fresh, over)
     if matter.state != told.get("state", "open") and matter.state != "open":
         return Step({"acknowledged": "acknowledge"}.get(matter.state, matter.state), after, fresh, over)

@@ -23,6 +23,10 @@ from reference_app.process import Process
 from .conftest import CHECKOUT, database
 
 VAULT = dict.fromkeys(("vault_mcp_database_password", "vault_abs_redis_password", "vault_ghosteam_redis_password"), "x")
+VAULT |= {
+    f"vault_{name}_url": "json://127.0.0.1"
+    for name in ("operations_slack", "operations_mail", "on_call_pagerduty", "management_mail")
+}
 
 
 @pytest.fixture

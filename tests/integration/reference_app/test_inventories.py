@@ -23,6 +23,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import R
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _check
 from ansible_collections.sre.runbooks.plugins.module_utils._logs import _options, policy
 from ansible_collections.sre.runbooks.plugins.modules.log_cleanup import SPEC
+from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_contacts import read_contacts
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 INVENTORIES = CHECKOUT / "inventories"
@@ -40,6 +41,10 @@ VAULT = {
     "vault_mcp_database_password": "one-secret",
     "vault_abs_redis_password": "two-secret",
     "vault_ghosteam_redis_password": "three-secret",
+    "vault_operations_slack_url": "slack://T1JJ3T3L2/A1BRTD4JD/four-secret/",
+    "vault_operations_mail_url": "mailtos://runbooks:five-secret@smtp.example.org/?to=ops@example.org",
+    "vault_on_call_pagerduty_url": "pagerduty://six-secret@api",
+    "vault_management_mail_url": "mailtos://runbooks:seven-secret@smtp.example.org/?to=boss@example.org",
 }
 LISTS = ("runbooks_checks_", "runbooks_databases_", "runbooks_files_", "runbooks_logs_")
 SCANS = tuple(f"runbooks_scan_{name}_" for name in ("sources", "rules", "codes", "measures"))
@@ -52,7 +57,7 @@ def hosts(tmp_path_factory) -> dict[str, dict[str, Any]]:
     """For each inventory and host its lists, joined and templated by Ansible as the roles do it, and some variables."""
     folder = tmp_path_factory.mktemp("inventories")
     wanted = {name: f"{{{{ {JOINED.format(name)} }}}}" for name in (*LISTS, *SCANS)}
-    plain = ("runbooks_system", "runbooks_history_url", *FOLDERS)
+    plain = ("runbooks_system", "runbooks_history_url", "runbooks_contacts", *FOLDERS)
     wanted.update({name: f"{{{{ {name} | default(none) }}}}" for name in plain})
     copy = {"content": "{{ wanted | to_json }}", "dest": "{{ folder }}/{{ inventory_hostname }}.json", "mode": "0600"}
     task = {"ansible.builtin.copy": copy, "delegate_to": "localhost", "vars": {"ansible_become": False}}
@@ -168,3 +173,11 @@ def test_nothing_of_the_local_inventory_lies_outside_its_folder(hosts):
     folder = (CHECKOUT / ".work" / "demo").resolve()
     for path in [*(found[name] for name in FOLDERS), found["runbooks_history_url"].removeprefix("sqlite:///")]:
         assert folder in Path(path).parents, path
+
+
+def test_i6_each_level_of_the_reference_inventory_has_a_contact_whose_addresses_are_vaulted(hosts):
+    for host in HOSTS["reference"]:
+        contacts = read_contacts(hosts["reference"][host]["runbooks_contacts"])
+        assert [each.level for each in contacts] == ["support", "engineering", "management"]
+    text = (INVENTORIES / "reference" / "group_vars" / "all.yml").read_text(encoding="utf-8")
+    assert "://" not in text.partition("runbooks_contacts:")[2]
