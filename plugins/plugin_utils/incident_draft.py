@@ -108,7 +108,7 @@ def make_document(
     over = incident.stable or incident.closed
     first = incident.started or incident.detected
     document: Document = {
-        "incident": dataclasses.asdict(incident),
+        "incident": {name: _cleaned(value) for name, value in dataclasses.asdict(incident).items()},
         "timings": found,
         "began": first,
         "impact_seconds": seconds(first, over) if over else None,
@@ -146,6 +146,12 @@ def _row(event: Event) -> Document:
         "sha256": _clean(digest),
         "text": _lines(text) if isinstance(text, str) else [],
     }
+
+
+def _cleaned(value: t.Any) -> t.Any:
+    if isinstance(value, str):
+        return _clean(value)
+    return [_cleaned(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _lines(text: str) -> list[str]:
