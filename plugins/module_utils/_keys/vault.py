@@ -4,9 +4,10 @@
 
 """Keys in HashiCorp Vault or OpenBao (K3): a field of a KV version 2 secret, which services read there.
 
-Each key is a version of the secret, its id the version's number; the label is in a field of the version itself, so that it comes into being
-with it. The other fields are taken over. To revoke a key is to destroy all versions that hold it. Where the newest version was given up, the
-one in use is written again, for what asks for no version gets the newest.
+Each key is a version of the secret, its id the version's number; label and number are in a field of the version itself, so that they come into
+being with it, and stay with what is copied from it after it has made room for others (max_versions). The other fields are taken over. To
+revoke a key is to destroy all versions that hold it. Where the newest version was given up, the one in use is written again, for what asks
+for no version gets the newest.
 """
 
 from __future__ import annotations
@@ -56,12 +57,19 @@ _PREFIX = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_.-]{0,31})?")
 
 
 class _Version(t.NamedTuple):
-    """A version whose data can be read."""
+    """A version whose data can be read; `origin` is the first version that held its key."""
 
     number: int
+    origin: int
+    label: str
     data: dict[str, t.Any]
     created: float | None
     ends: float | None
+
+    def value(self, options: Options) -> str | None:
+        """The key that it holds."""
+        value = self.data.get(options["field"])
+        return value if isinstance(value, str) and value else None
 
 
 class _Secret(t.NamedTuple):
@@ -97,14 +105,14 @@ def observe(options: Options, work: Work) -> list[Known]:
     """The versions that can be read; one that somebody else wrote is the key that was there before."""
     found: list[Known] = []
     for version in _secret(options, work).readable:
-        value = version.data.get(options["field"])
-        if isinstance(value, str) and value:
-            label = version.data.get(options["label_field"])
-            label = label if isinstance(label, str) else work.name
+        value = version.value(options)
+        if value is not None:
             mark = fingerprint(work.name, value)
             # A key that was written again is that key, and the first of its versions its id.
             if not any(each.fingerprint == mark for each in found):
-                found.append(Known(str(version.number), version.created, version.ends, mark, False, label))
+                found.append(
+                    Known(str(version.origin), version.created, version.ends, mark, False, version.label or work.name)
+                )
     return found
 
 
@@ -114,7 +122,7 @@ def create(options: Options, work: Work) -> New:
     for _number in range(TRIES):
         secret = _secret(options, work)
         data = dict(secret.readable[-1].data) if secret.readable else {}
-        data.update({options["field"]: value, options["label_field"]: work.label})
+        data.update({options["field"]: value, options["label_field"]: f"{work.label} {secret.newest + 1}"})
         written = _write(options, work, secret.newest, data)
         if written is not None:
             return New(str(written), value)
@@ -125,23 +133,23 @@ def revoke(options: Options, key: str, work: Work) -> None:
     """Destroy all versions that hold the key; what then is the newest must hold the one in use."""
     if not key.isdecimal():
         raise RunbookError(f"key {work.name}: {key} is no version of {_shown(options)}. Correct provider.adopt.")
-    field = options["field"]
     for _number in range(TRIES):
         secret = _secret(options, work)
-        by_number = {each.number: each.data.get(field) for each in secret.readable}
-        value = by_number.get(int(key))
-        if value is not None and work.current not in (None, key) and by_number.get(int(str(work.current))) == value:
+        values = {each.value(options) for each in secret.readable if key in (str(each.origin), str(each.number))}
+        used = {each.value(options) for each in secret.readable if work.current in (str(each.origin), str(each.number))}
+        if work.current not in (None, key) and values & used:
             raise RunbookError(f"key {work.name}: version {key} holds the key in use and is not destroyed. Rotate it.")
-        doomed = {number for number, each in by_number.items() if value is not None and each == value}
+        doomed = {each.number for each in secret.readable if each.value(options) in values - {None}}
         doomed |= {int(key)} & secret.there
         if doomed:
             _asked(options, work, "POST", "destroy", {"versions": sorted(doomed)}, (200, 204))
             continue
-        if secret.newest in by_number or not secret.readable:
+        if not secret.readable or secret.readable[-1].number == secret.newest:
             return
         # The newest cannot be read: whoever asks for no version would get nothing.
-        using = [each for each in secret.readable if str(each.number) == work.current] or secret.readable[-1:]
-        if _write(options, work, secret.newest, using[0].data) is not None:
+        using = [each for each in secret.readable if str(each.origin) == work.current] or secret.readable[-1:]
+        label = {options["label_field"]: f"{using[0].label or work.name} {using[0].origin}"}
+        if _write(options, work, secret.newest, {**using[0].data, **label}) is not None:
             return
     raise RunbookError(f"key {work.name}: {_shown(options)} is written by others all the time. Run again.")
 
@@ -166,9 +174,10 @@ def _secret(options: Options, work: Work) -> _Secret:
         data = web.find(document, "data.data")
         # One that was deleted answers 404, and can be brought back until it is destroyed.
         if status == 200 and isinstance(data, dict):
-            readable.append(
-                _Version(number, data, seconds(each.get("created_time")), seconds(each.get("deletion_time")))
-            )
+            label, _space, origin = str(data.get(options["label_field"]) or "").partition(" ")
+            first = int(origin) if origin.isdecimal() else number
+            times = seconds(each.get("created_time")), seconds(each.get("deletion_time"))
+            readable.append(_Version(number, first, label, data, *times))
     return _Secret(newest, readable, there)
 
 

@@ -21,6 +21,7 @@ from .conftest import until
 from .databases import Databases
 from .rotation import Rotation, deadly, forked, statuses
 from .test_faults_keys import Gate, refused_none
+from .test_playbook_rotate_keys import Listings
 
 ALL_OK = {"db1": "ok", "web1": "ok", "web2": "ok", "web3": "ok"}
 FIRST = "first-Password-0123456789"
@@ -109,11 +110,29 @@ def test_k3_the_roles_take_turns_while_programs_connect_all_the_time(fleet, role
     assert not [path for host in fleet.HOSTS for path in (fleet.home(host) / "state/keys").iterdir()]
 
 
-def test_killed_at_every_single_step_programs_can_always_connect(fleet, roles):
+def test_by_the_playbook_with_every_secret_inside(fleet, roles):
+    """Neither passwords nor their verifiers, nor that of the role that changes them, are anywhere but where they belong."""
+    with Listings() as listings:
+        told = fleet.rotate("-vvvv", "-e", json.dumps({"key_rotation_compromised": [fleet.name]}))
+    user, password = fleet.settled()
+    assert user == roles.users[1]
+    kept = roles.server.psql(f"SELECT rolpassword FROM pg_authid WHERE rolname = '{user}'")
+    assert kept.startswith("SCRAM-SHA-256$")
+    places = [told, *(line.decode(errors="replace") for line in listings.seen)]
+    belongs = {fleet.home(host) / ".env" for host in fleet.HOSTS} | {fleet.folder / "inventory.json"}
+    places += [
+        path.read_bytes().decode(errors="replace")
+        for path in fleet.folder.rglob("*")
+        if path.is_file() and path not in belongs
+    ]
+    assert not [(canary[:9], place[:200]) for canary in (password, kept, FIRST) for place in places if canary in place]
+
+
+def test_killed_at_many_steps_programs_can_always_connect(fleet, roles):
     steps, ended = 0, 0
     while ended < 2:
-        # Every step of the stages that the other tests of faults do not kill: those with a database in them.
-        steps += 3 if steps > 10 else 1
+        # What happens at consumers is the same for all providers, and is killed at every single step in test_faults_keys.
+        steps += 4 if steps > 12 else 1
 
         def rotate(steps=steps):
             deadly(steps)

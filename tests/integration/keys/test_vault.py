@@ -55,10 +55,14 @@ def test_k3_a_version_is_written_and_destroyed_as_hvac_sees_it(kv, client, provi
     work = work._replace(current="1")
     new = module.create(given, work)
     read = client.secrets.kv.v2.read_secret_version(PATH, raise_on_deleted_version=True)["data"]
-    assert read["data"] == {"value": new.value, "url": "https://api.example.org", "sre_runbooks_label": work.label}
+    assert read["data"] == {
+        "value": new.value,
+        "url": "https://api.example.org",
+        "sre_runbooks_label": f"{work.label} 2",
+    }
     assert new.id == str(read["metadata"]["version"]) == "2"
     assert len(new.value) >= 43
-    assert module.observe(given, work)[1].label == work.label
+    assert (module.observe(given, work)[1].id, module.observe(given, work)[1].label) == ("2", work.label)
     # A version that is deleted only can be brought back: it is destroyed all the same.
     client.secrets.kv.v2.delete_secret_versions(PATH, [1])
     module.revoke(given, "1", work._replace(current="2"))
@@ -91,6 +95,19 @@ def test_a_key_that_is_given_up_leaves_the_one_in_use_as_the_newest(kv, client, 
     assert kv.alive(PATH) == [following.value]
 
 
+def test_a_key_is_revoked_after_its_version_has_made_room_for_others(kv, client, provider):
+    module, given, work = provider(**options(kv))
+    work = work._replace(current="1")
+    for number in range(7):
+        module.revoke(given, module.create(given, work._replace(label=f"given-up-{number}")).id, work)
+    assert 1 not in kv.secrets[PATH].versions
+    assert set(kv.alive(PATH)) == {OLD}
+    assert {each.id for each in module.observe(given, work)} == {"1"}
+    new = module.create(given, work)
+    module.revoke(given, "1", work._replace(current=new.id))
+    assert kv.alive(PATH) == [new.value]
+
+
 def test_a_writer_that_comes_in_between_loses_nothing(kv, client, provider, monkeypatch):
     module, given, work = provider(**options(kv))
     others = ["first", "second"]
@@ -115,7 +132,7 @@ def test_a_secret_that_is_not_there_yet(kv, provider):
     assert module.observe(given, work) == []
     new = module.create(given, work)
     assert new.value.startswith("app_")
-    assert kv.secrets["new/one"].versions[1]["data"] == {"password": new.value, "sre_runbooks_label": work.label}
+    assert kv.secrets["new/one"].versions[1]["data"] == {"password": new.value, "sre_runbooks_label": f"{work.label} 1"}
 
 
 def test_tokens_by_file_and_variable_and_namespaces(kv, client, provider, tmp_path, monkeypatch):
@@ -223,7 +240,7 @@ def test_killed_at_steps_the_newest_version_always_works(kept, kv):
 
         os.waitpid(forked(rotate), 0)
         assert all(key in kv.alive(PATH) for key in kept.held())
-    # A consumer that has to take its old key back says so.
+    # After more versions than Vault keeps. A consumer that has to take its old key back says so.
     assert statuses(Rotation(kept, compromised=[kept.name]).go())["db1"] == "ok"
     (newest,) = kept.held()
     assert kv.alive(PATH) == [newest]
