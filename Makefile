@@ -81,7 +81,7 @@ test: packages setup ## Everything: lint, sanity, unit, integration, Molecule, a
 	@python tools/test.py
 
 # Files of tests side by side; each worker has servers of its own.
-PARALLEL := --numprocesses 2 --dist loadfile
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # --- Parts of `make test` --------------------------------------------------------------------------------------------
 

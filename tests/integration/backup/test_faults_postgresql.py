@@ -347,13 +347,17 @@ def test_killed_at_fifty_moments_the_next_run_always_converges(one, store, postg
     source = of(postgresql_server, postgresql_database, host=str(postgresql_server.socket_dir))
     options = {"directory": str(store), "sources": [source], "retention": {"keep_last": 4}}
     with Killer(options) as killer:
-        for _number in killer.kill(50):
+        for number in killer.kill(50):
             sound(store, "main")
+            if number % 2:
+                # A run that is let be has to make up for two.
+                age(store, "main")
+                continue
             outcome = one(source, retention={"keep_last": 4})
             assert outcome["status"] == "ok", outcome
             assert postgresql_server.psql(SCRATCH) == "0"
             # A copy of a killed run that was not proven any more is kept beside the proven ones.
-            assert sound(store, "main") <= 6
+            assert sound(store, "main") <= 8
             assert not list((store / "main").glob(".*"))
             age(store, "main")
     wait_for(lambda: postgresql_server.psql(f"SELECT count(*) {OURS}") == "0")

@@ -100,11 +100,15 @@ def test_killed_at_fifty_moments_the_next_run_always_converges(one, store, tmp_p
         for number in killer.kill(50):
             opened.execute("INSERT INTO done VALUES (?)", (number,))
             sound(store, "app")
+            if number % 2:
+                # A run that is let be has to make up for two.
+                age(store, "app")
+                continue
             outcome = one(source(path), retention={"keep_last": 3})
             assert outcome["status"] == "ok", outcome
             assert outcome["details"]["proof"]["rows"] == 1000 + number
             # A copy of a killed run that was not proven any more is kept beside the proven ones.
-            assert sound(store, "app") <= 5
+            assert sound(store, "app") <= 7
             assert not list((store / "app").glob(".*"))
             age(store, "app")
         assert opened.execute("PRAGMA integrity_check").fetchone() == ("ok",)
