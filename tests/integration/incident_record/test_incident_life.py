@@ -49,8 +49,8 @@ class Desk:
 
         class Clock(incident_request.datetime.datetime):
             @classmethod
-            def now(cls, zone):
-                assert zone is not None
+            def now(cls, tz=None):
+                assert tz is not None
                 return moment(desk.clock)
 
         class Module:

@@ -125,8 +125,10 @@ def test_of_one_key_at_most_one_is_not_closed_whoever_writes(store, url):
 def test_two_alerts_at_once_make_one_incident(url, tmp_path):
     """Two processes that both find nothing would both open one (fault: two alerts for one cause)."""
     argv = [sys.executable, "-c", OPENER, url, str(tmp_path / "spool")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen([*argv, name], **pipes) for name in ("one", "two")]
+    both = [
+        subprocess.Popen([*argv, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for name in ("one", "two")
+    ]
     for each in both:
         assert each.stdout.readline() == "ready\n"
     for each in both:
