@@ -106,13 +106,38 @@ def create_user() -> ResponseReturnValue:
 @blueprint.get("/auth/users")
 @requires("ADMIN")
 def list_users() -> ResponseReturnValue:
+    """All users; with `page` and `per_page` so many, and where the next ones are."""
     columns = ("id", "username", "email", "role", "disabled")
-    return jsonify(
-        [
-            {name: getattr(row, name) for name in columns}
-            for row in services.database.rows(sa.select(USERS).order_by(USERS.c.id))
-        ]
-    )
+    logins = sa.select(API_KEYS.c.owner, sa.func.max(API_KEYS.c.last_used_at)).group_by(API_KEYS.c.owner)
+    last = dict(tuple(row) for row in services.database.rows(logins))
+    users = [
+        {**{name: getattr(row, name) for name in columns}, "created_at": iso(row.created_at), "last_login_at": iso(last.get(row.username))}
+        for row in services.database.rows(sa.select(USERS).order_by(USERS.c.id))
+    ]  # fmt: skip
+    page, size = request.args.get("page", 0, type=int), request.args.get("per_page", 100, type=int)
+    if page < 1 or size < 1:
+        return jsonify(users)
+    more = f"/auth/users?page={page + 1}&per_page={size}" if len(users) > page * size else None
+    return jsonify(items=users[(page - 1) * size : page * size], next=more, total=len(users))
+
+
+@blueprint.put("/auth/users/<int:row>/role")
+@requires("ADMIN")
+def change_role(row: int) -> ResponseReturnValue:
+    role = role_of({"role": need(payload(role=str), "role")})
+    if not services.database.update(USERS, row, role=role):
+        return jsonify(error="NOT_FOUND", message=f"no user {row}"), 404
+    services.access.record("change_role", f"{row} {role}")
+    return jsonify(id=row, role=role)
+
+
+@blueprint.put("/auth/users/<int:row>/enable")
+@requires("ADMIN")
+def enable_user(row: int) -> ResponseReturnValue:
+    if not services.database.update(USERS, row, disabled=False):
+        return jsonify(error="NOT_FOUND", message=f"no user {row}"), 404
+    services.access.record("enable_user", str(row))
+    return jsonify(id=row, disabled=False)
 
 
 @blueprint.put("/auth/users/<int:row>/disable")
