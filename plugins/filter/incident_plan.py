@@ -11,13 +11,13 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
-from ansible_collections.sre.runbooks.plugins.plugin_utils import incident_plan
+from ansible_collections.sre.runbooks.plugins.module_utils._stabilise import _plan
 
 
 def planned(*given: Any) -> dict[str, Any]:
-    """Call `incident_plan.plan`, with its errors as Ansible's."""
+    """Call `_plan.plan`, with its errors as Ansible's."""
     try:
-        return incident_plan.plan(*given)
+        return _plan.plan(*given)
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -64,11 +64,20 @@ options:
     description: The options of M(sre.runbooks.log_cleanup); C(policies) is read.
     type: dict
     default: {}
+  runbooks:
+    description: Runbooks of incidents, those of the site and those that are shipped, see the role P(sre.runbooks.incident#role).
+    type: list
+    elements: dict
+    default: []
+  remedies:
+    description: What the actions of runbooks need to know of the host, its C(runbooks_remedies).
+    type: dict
+    default: {}
   kinds:
     description: The kinds of proof to make. When not given, all.
     type: list
     elements: str
-    choices: [certificates, databases, folders, logs, policies, programs, reachability, services]
+    choices: [certificates, databases, folders, incidents, logs, policies, programs, reachability, services]
   run_every:
     description: The time between two runs of the playbook that makes the backups and scans the logs.
     type: str
@@ -230,7 +239,7 @@ def main() -> None:
         module,
         _run.STAGE,
         lambda: preflight(module),
-        conceal=["checks", "health", "sources", "backup", "log_scan", "log_cleanup"],
+        conceal=["checks", "health", "sources", "backup", "log_scan", "log_cleanup", "runbooks", "remedies"],
     )
 
 

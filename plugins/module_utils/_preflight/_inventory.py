@@ -36,6 +36,8 @@ SPEC: dict[str, t.Any] = {
     "units": {"type": "list", "elements": "str", "default": []},
     "log_scan": {"type": "dict", "default": {}},
     "log_cleanup": {"type": "dict", "default": {}},
+    "runbooks": {"type": "list", "elements": "dict", "default": []},
+    "remedies": {"type": "dict", "default": {}},
     "run_every": {"type": "str", "default": "24h"},
     "drill_period": {"type": "str", "default": "7d"},
     "log_size": {"type": "str", "default": "100MiB"},
@@ -61,7 +63,7 @@ class Cleanup(t.NamedTuple):
 
 
 class Inventory(t.NamedTuple):
-    """Everything that could be read. Durations in seconds, sizes in bytes; `sources` are the entries as given.
+    """Everything that could be read. Durations in seconds, sizes in bytes; `sources` and `entries` (checks) are the entries as given.
 
     `cache` holds what several kinds look at and one looked at first.
     """
@@ -83,6 +85,9 @@ class Inventory(t.NamedTuple):
     limits: t.Mapping[str, t.Any]
     state_dir: str
     cache: dict[str, t.Any]
+    entries: list[t.Mapping[str, t.Any]]
+    runbooks: list[t.Mapping[str, t.Any]]
+    remedies: t.Mapping[str, t.Any]
 
 
 def read(
@@ -114,6 +119,9 @@ def read(
         options["limits"],
         state_dir,
         {},
+        [each for each in options["checks"] if isinstance(each, dict)],
+        options["runbooks"],
+        options["remedies"],
     )
     return inventory, findings, secrets
 

@@ -16,6 +16,7 @@ NAMES: tuple[str, ...] = (
     "certificates",
     "databases",
     "folders",
+    "incidents",
     "logs",
     "policies",
     "programs",
@@ -38,6 +39,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._preflight import folders
 
         return folders
+    if name == "incidents":
+        from ansible_collections.sre.runbooks.plugins.module_utils._preflight import incidents
+
+        return incidents
     if name == "logs":
         from ansible_collections.sre.runbooks.plugins.module_utils._preflight import logs
 

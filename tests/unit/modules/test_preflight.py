@@ -47,6 +47,53 @@ def test_nothing_to_prove_is_told_by_each_kind(run):
     assert all(each["stage"] == "preflight" for each in result["outcomes"])
 
 
+RESTART = {"name": "restart", "action": "service_restart", "guard": {"sick": [{"use": {"types": ["disk"]}}]}}
+RUNBOOK = {
+    "name": "mine", "title": "t", "why": "w", "detect": {"checks": [{"use": {"types": ["disk"]}}]},
+    "verify": {"checks": [{"use": {"types": ["disk"]}}]},
+    "stabilise": [RESTART],
+}  # fmt: skip
+
+
+def incidents(run, *runbooks, checks=({"name": "disk", "type": "disk", "critical": "> 90"},), **more):
+    result = run(kinds=["incidents"], runbooks=list(runbooks), checks=list(checks), **more)
+    return {each["subject"]: (each["status"], each["summary"]) for each in result["outcomes"]}
+
+
+def without(part):
+    """The runbook whose action lacks `part`."""
+    return {**RUNBOOK, "stabilise": [{key: value for key, value in RESTART.items() if key != part}]}
+
+
+def test_i3_a_runbook_that_can_be_followed(run):
+    unit = {"name": "api", "type": "service", "units": ["api.service"]}
+    found = incidents(run, RUNBOOK, checks=[{"name": "disk", "type": "disk", "critical": "> 90"}, unit])
+    assert found == {"preflight:incidents": ("ok", "1 runbooks can be followed here: mine")}
+
+
+def test_i3_a_runbook_with_a_missing_guard_is_refused(run):
+    status, told = incidents(run, without("guard"))["runbook:mine"]
+    assert status == "critical"
+    assert "mine.stabilise (restart).guard: None guards nothing. Give checks under healthy or sick" in told
+
+
+def test_i3_a_remedy_that_cannot_be_used(run):
+    flush = {"name": "flush", "action": "cache_flush", "with": "cache", "guard": {"always": "a test"}}
+    found = incidents(run, {**RUNBOOK, "stabilise": [flush]}, remedies={"cache": {"redis": {"port": 6379}}})
+    assert "patterns: [] does not say which keys belong to the cache" in found["runbook:mine"][1]
+
+
+def test_i3_two_runbooks_of_one_name(run):
+    assert incidents(run, {**RUNBOOK, "stabilise": []}, {**RUNBOOK, "stabilise": []})["runbook:mine"][0] == "critical"
+
+
+def test_i3_a_runbook_that_is_not_for_this_host(run):
+    found = incidents(run, RUNBOOK, checks=[])
+    assert found == {
+        "preflight:incidents": ("ok", "0 runbooks can be followed here: none; no check of this host is for mine")
+    }
+
+
 def test_every_kind_has_rules_with_reasons():
     for kind in _registry.NAMES:
         module = _registry.load(kind)

@@ -13,12 +13,11 @@ What a host has no check or remedy for is left out there, and told.
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
 
-Entry = Mapping[str, t.Any]
+Entry = t.Mapping[str, t.Any]
 
 KEYS = frozenset({"name", "title", "why", "link", "detect", "collect", "stabilise", "verify", "severity", "escalate"})
 DETECT_KEYS = frozenset({"checks", "log_rules", "window"})
@@ -26,19 +25,19 @@ VERIFY_KEYS = frozenset({"checks"})
 USE_KEYS = frozenset({"types", "names", "metrics", "at"})
 LEVELS = ("warning", "critical")
 DEFAULT_WINDOW = "15m"
+RESTART = "service_restart"
 
 
-def choose(kind: str, shipped: Entry | None, site: Sequence[Entry]) -> Entry:
-    """Return the runbook for incidents of `kind`: the site's own, else the one that is shipped. Raises InputError."""
-    own = [each for each in site if each.get("name") == kind]
+def choose(kind: str, runbooks: t.Sequence[Entry]) -> Entry:
+    """Return the runbook for incidents of `kind`. Raises InputError."""
+    own = [each for each in runbooks if each.get("name") == kind]
     if len(own) > 1:
         raise InputError("runbooks_incidents", kind, "is the name of two runbooks", "Give each a name of its own.")
-    found = own[0] if own else shipped
-    if not found:
-        raise InputError(
-            "incident_type", kind, "is no runbook", "Name a shipped one, or add one to a list runbooks_incidents_*."
-        )
-    return found
+    if not own:
+        known = ", ".join(sorted(str(each.get("name")) for each in runbooks))
+        remedy = f"Use one of {known}, or add one to a list runbooks_incidents_*."
+        raise InputError("incident_type", kind, "is no runbook", remedy)
+    return own[0]
 
 
 def refuse(runbook: Entry, option: str = "runbooks_incidents") -> None:
@@ -65,7 +64,7 @@ def _refuse_action(action: Entry, where: str) -> None:
     if not action.get("name") or not action.get("action"):
         raise InputError(where, dict(action), "has no name or no action", "Give both.")
     guard = action.get("guard") or {}
-    if not isinstance(guard, Mapping) or not (
+    if not isinstance(guard, dict) or not (
         guard.get("healthy") or guard.get("sick") or str(guard.get("always") or "").strip()
     ):
         raise InputError(
@@ -83,7 +82,7 @@ def _refuse_check(entry: Entry, where: str) -> None:
         if not entry.get("type"):
             raise InputError(where, dict(entry), "is no check", "Give use, or a check with name and type.")
         return
-    if not isinstance(use, Mapping) or set(entry) != {"use"}:
+    if not isinstance(use, dict) or set(entry) != {"use"}:
         raise InputError(where, dict(entry), "mixes use with something else", "Write {use: {types: […]}} alone.")
     _known(use, USE_KEYS, f"{where}.use")
     if not any(use.get(part) for part in ("types", "names", "metrics")):
@@ -98,15 +97,13 @@ def _known(part: Entry, keys: frozenset[str], where: str) -> None:
         raise InputError(where, strange[0], "is not known here", f"Use {', '.join(sorted(keys))}.")
 
 
-def plan(
-    site: Sequence[Entry], kind: str, shipped: Entry | None, checks: Sequence[Entry], remedies: Entry
-) -> dict[str, t.Any]:
+def plan(runbooks: t.Sequence[Entry], kind: str, checks: t.Sequence[Entry], remedies: Entry) -> dict[str, t.Any]:
     """What is to be done on one host.
 
     Returns `name`, `title`, `why`, `link`; `detect` (checks), `log_rules` and `window`; `collect`; `stabilise` (actions of the
     module stabilise); `verify` (checks); `services`; `severity`, `escalate`; and `left_out`, sentences. Raises InputError.
     """
-    runbook = choose(kind, shipped, site)
+    runbook = choose(kind, runbooks)
     refuse(runbook)
     left_out: list[str] = []
     detect = runbook["detect"]
@@ -129,13 +126,17 @@ def plan(
 
 
 def _actions(
-    actions: Iterable[Entry], checks: Sequence[Entry], remedies: Entry, left_out: list[str]
-) -> Iterable[Entry]:
+    actions: t.Iterable[Entry], checks: t.Sequence[Entry], remedies: Entry, left_out: list[str]
+) -> t.Iterable[Entry]:
     for action in actions:
         wanted = action.get("with")
         remedy = remedies.get(wanted) if wanted else None
         if wanted and not remedy:
             left_out.append(f"{action['name']}: this host has no {wanted} among runbooks_remedies")
+            continue
+        own = {**(remedy or {}), **{key: value for key, value in action.items() if key not in ("with", "guard")}}
+        if own["action"] == RESTART and not own.get("units") and not services(checks, remedies):
+            left_out.append(f"{action['name']}: neither runbooks_remedies nor a check of this host names a unit")
             continue
         guard = {**action["guard"]}
         for part in ("healthy", "sick"):
@@ -146,11 +147,10 @@ def _actions(
             continue
         if not any(guard.values()):
             guard["always"] = "this host has none of the checks that its guard wants to be well"
-        own = {key: value for key, value in action.items() if key not in ("with", "guard")}
-        yield {**(remedy or {}), **own, "guard": guard}
+        yield {**own, "guard": guard}
 
 
-def services(checks: Sequence[Entry], remedies: Entry) -> list[str]:
+def services(checks: t.Sequence[Entry], remedies: Entry) -> list[str]:
     """The units of the system in the order in which they start: as the site says, else those that its checks look at."""
     if remedies.get("services"):
         return list(remedies["services"])
@@ -158,7 +158,7 @@ def services(checks: Sequence[Entry], remedies: Entry) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def expand(entries: Iterable[Entry], checks: Sequence[Entry]) -> list[dict[str, t.Any]]:
+def expand(entries: t.Iterable[Entry], checks: t.Sequence[Entry]) -> list[dict[str, t.Any]]:
     """Return the checks that `entries` stand for, each once."""
     found: dict[tuple[t.Any, t.Any], dict[str, t.Any]] = {}
     for entry in entries:
