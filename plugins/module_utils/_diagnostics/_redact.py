@@ -26,22 +26,42 @@ if t.TYPE_CHECKING:
 SHORTEST_GIVEN = 4
 SHORTEST_LEARNED = 8
 # Each is looked for in every block; more than these are hidden only where a pattern finds them.
-MOST_LEARNED = 1000
+MOST_LEARNED = 500
 KEY_LINES = 150
+DEEPEST = 20
 _MARK = re.compile(r"<secret-\d+>|\*{4,}")
 _SCHEME = re.compile(r"(?i)(bearer|basic|digest|token)\s+([^\s,;]+)")
+_BARE = re.compile(r"([\s\\\"']*)(.*?)([\s\\\"']*)", re.DOTALL)
+_AGAIN = re.compile(r"([\s\\\"']*<secret-\d+>)(.+)", re.DOTALL)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=]{16,}")
 _KEY_LINE = re.compile(rb"(?:.*[\s>])?[A-Za-z0-9+/=]{16,}\s*\Z")
+
+
+def _parts(template: str) -> list[int | str]:
+    r"""A template such as `\\1 ` as groups and texts, for expanding it anew for each match takes longer than the match."""
+    return [int(each[1]) if re.fullmatch(r"\\\d", each) else each for each in re.split(r"(\\\d)", template) if each]
+
+
 # Rules of log_scan as (expression, what stands before the value, what stands after it).
-_RULES: list[tuple[re.Pattern[str], str, str]] = [
-    (expression, instead.partition(_redact.HIDDEN)[0], instead.partition(_redact.HIDDEN)[2])
-    for expression, instead in _redact._RULES
-] + [
-    (re.compile(r"(?i)(--?[\w-]*(?:pass(?:word|wd|phrase)?|secret|token|api-?key|access-?key)[\w-]*\s+)(?!-)[^\s;|&]+"), r"\1", ""),
-    (re.compile(r"(?i)(\b(?:password|identified\s+by|identified\s+with\s+\w+\s+(?:by|as))\s+')(?:[^'\\]|''|\\.)*(')"), r"\1", r"\2"),
-    (re.compile(r"(?i)(\b(?:requirepass|masterauth|auth)\s+)[^\s]+"), r"\1", ""),
-    (re.compile(r"(\s-u\s*[\w.-]+:)[^\s@]+"), r"\1", ""),
-]  # fmt: skip
+_OURS = (
+    (
+        r"(?i)(--?[\w-]*(?:pass(?:word|wd|phrase)?|secret|token|api-?key|access-?key)[\w-]*\s+)(?!-)[^\s;|&\"'\\]+",
+        r"\1?",
+    ),
+    (r"(?i)(\b(?:password|identified\s+by|identified\s+with\s+\w+\s+(?:by|as))\s+')(?:[^'\\]|''|\\.)*(')", r"\1?\2"),
+    (r"(?i)(\b(?:requirepass|masterauth|auth)\s+)[^\s\"'\\]+", r"\1?"),
+    (r"(\s-u\s*[\w.-]+:)[^\s@\"'\\]+", r"\1?"),
+)
+# JSON within a text of JSON has its quotes escaped, and the value ends at the next of them.
+_ESCAPED = rf"(?i)((?:{_redact._NAMES})[A-Za-z0-9_-]*\\+[\"']\s*:\s*\\+[\"'])(?:(?!\\+[\"']).)+"
+_RULES: list[tuple[re.Pattern[str], list[int | str], list[int | str]]] = [
+    (expression, _parts(instead.split(_redact.HIDDEN)[0]), _parts(instead.split(_redact.HIDDEN)[1]))
+    for expression, instead in [
+        (re.compile(_ESCAPED), rf"\1{_redact.HIDDEN}"),
+        *_redact._RULES,
+        *[(re.compile(text), instead.replace("?", _redact.HIDDEN)) for text, instead in _OURS],
+    ]
+]
 # A line without any of these matches no rule. Small letters, for lines are compared in small letters.
 _TRIGGERS = (
     b"pass", b"pwd", b"secret", b"token", b"key", b"credential", b"session", b"signature", b"private key", b"authorization", b"cookie",
@@ -64,9 +84,10 @@ class Redactor:
         self._marks: dict[str, str] = {}
         self._everywhere: dict[bytes, bytes] = {}
         self._learned = 0
-        self._frozen = False
+        self._depth = 0
         self._ordered: list[tuple[bytes, bytes]] = []
         self._patterns = patterns
+        self._rules = [(expression, self._instead(before, after)) for expression, before, after in _RULES]
         self._lock = threading.Lock()
         for value in given:
             self._give(value)
@@ -98,11 +119,6 @@ class Redactor:
                     self._everywhere[value.encode("utf-8", "surrogateescape")] = self._marks[value].encode()
             return self._marks[value]
 
-    def freeze(self) -> None:
-        """From now on `final` gives the same for the same, whatever else is learned: sizes have to be known before the content."""
-        self.final(b"")
-        self._frozen = True
-
     def block(self, raw: bytes, keys: Keys) -> bytes:
         """A block of whole lines without what patterns find; `TooSlow` for a pattern of the user that does not end."""
         raw = self._without_keys(raw, keys)
@@ -121,13 +137,13 @@ class Redactor:
 
     def line(self, text: str) -> str:
         """One line without what the rules find."""
-        for expression, before, after in _RULES:
-            text = expression.sub(self._instead(before, after), text)
+        for expression, instead in self._rules:
+            text = expression.sub(instead, text)
         return text
 
     def final(self, raw: bytes) -> bytes:
         """`raw` without the values that are known by now."""
-        if not self._frozen and len(self._ordered) != len(self._everywhere):
+        if len(self._ordered) != len(self._everywhere):
             with self._lock:
                 self._ordered = sorted(self._everywhere.items(), key=_length, reverse=True)
         for value, mark in self._ordered:
@@ -158,22 +174,38 @@ class Redactor:
         """What is left of a part whose last lines were those of a key."""
         return self._key(keys) if keys.lines is not None else b""
 
-    def _instead(self, before: str, after: str) -> t.Callable[[re.Match[str]], str]:
+    def _instead(self, before: t.Sequence[int | str], after: t.Sequence[int | str]) -> t.Callable[[re.Match[str]], str]:
         def instead(match: re.Match[str]) -> str:
-            head, tail = match.expand(before), match.expand(after)
+            head, tail = _expanded(before, match), _expanded(after, match)
             value = match[0][len(head) : len(match[0]) - len(tail)]
             return f"{head}{self._marked(value)}{tail}"
 
         return instead
 
     def _marked(self, value: str) -> str:
-        bare = value.strip().strip("\\\"'")
+        """A mark instead of what is between quotes; quotes and backslashes stay, or a line of JSON would be none any more."""
+        known = _AGAIN.match(value)
+        if known is not None:
+            return f"{known[1]}{self._rest(known[2])}"
+        before, bare, after = _BARE.fullmatch(value).groups()  # type: ignore[union-attr]  it matches everything
         if not bare or _MARK.fullmatch(bare):
             return value
         scheme = _SCHEME.match(bare)
         if scheme:
-            return f"{scheme[1]} {self._marked(scheme[2])}"
-        return self.placeholder(bare)
+            return f"{before}{scheme[1]} {self._marked(scheme[2])}{after}"
+        return f"{before}{self.placeholder(bare)}{after}"
+
+    def _rest(self, text: str) -> str:
+        """What an expression took together with a value that was hidden before."""
+        if not text:
+            return ""
+        if self._depth >= DEEPEST:
+            return self.placeholder(text)
+        self._depth += 1
+        try:
+            return self.line(text)
+        finally:
+            self._depth -= 1
 
     def _by_users(self, raw: bytes) -> bytes:
         text = raw.decode("utf-8", "surrogateescape")
@@ -221,6 +253,10 @@ class Redactor:
         lines, keys.lines = keys.lines or [], None
         body = b"".join(found for line in lines for found in _BASE64.findall(line)) or b"private key"
         return f"{self.placeholder(body.decode('ascii'))}\n".encode()
+
+
+def _expanded(parts: t.Sequence[int | str], match: re.Match[str]) -> str:
+    return "".join([(match[each] or "") if isinstance(each, int) else each for each in parts])
 
 
 def _length(form: tuple[bytes, bytes]) -> int:

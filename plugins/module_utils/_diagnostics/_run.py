@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -133,7 +134,6 @@ def _pack(
     differences, told = _differences(settings, facts)
     collected = [each._replace(reason=redactor.text(each.reason)) for each in collected]
     parts = sorted(spool.parts, key=_name)
-    redactor.freeze()
     for part in parts:
         _finish(part, spool, redactor)
     head = {
@@ -155,7 +155,7 @@ def _pack(
     if differences is not None:
         first.append(("differences.json", _json(document)))
     files = [_bundle.File(name, len(data), _once(data)) for name, data in first]
-    files += [_bundle.File(part.name, part.size, _content(part, spool, redactor)) for part in parts]
+    files += [_bundle.File(part.name, part.size, functools.partial(spool.read, part)) for part in parts]
     digest = _bundle.write(path, top, files, now, commands, left)
     gone = _bundle.old(settings.directory, settings.keep)
     for each in gone:
@@ -191,22 +191,14 @@ def _finish(part: Part, spool: Spool, redactor: Redactor) -> None:
     """Size and sum of a part as the bundle holds it."""
     digest = hashlib.sha256()
     size = 0
-    for block in _content(part, spool, redactor)():
+    # Secrets that were learned after it was read are taken out now.
+    spool.rewrite(part, redactor.final)
+    for block in spool.read(part):
         digest.update(block)
         size += len(block)
     part.size, part.sha256 = size, digest.hexdigest()
     part.problem, part.note = redactor.text(part.problem), redactor.text(part.note)
     part.name = redactor.text(part.name)
-
-
-def _content(part: Part, spool: Spool, redactor: Redactor) -> t.Callable[[], t.Iterator[bytes]]:
-    """Reads a part; secrets that were learned after it was read are taken out now."""
-
-    def content() -> t.Iterator[bytes]:
-        for block in spool.read(part):
-            yield redactor.final(block)
-
-    return content
 
 
 def _once(data: bytes) -> t.Callable[[], t.Iterator[bytes]]:

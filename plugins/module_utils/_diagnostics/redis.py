@@ -52,7 +52,7 @@ def _one(work: Work, item: Item) -> None:
         with work.part(f"redis/{item.name}/{name}.txt") as part:
             part.text(_answer(work, item, command))
     with work.part(f"redis/{item.name}/settings.txt") as part:
-        part.text("\n".join(_settings(_answer(work, item, "CONFIG GET *"), work)))
+        part.text("\n".join(_settings(_answer(work, item, "CONFIG GET *"), work, item)))
     with work.part(f"redis/{item.name}/slow.jsonl") as part:
         if int(version.partition(".")[0]) < 7:
             part.note("slow commands are read from version 7 on")
@@ -68,12 +68,13 @@ def _answer(work: Work, item: Item, command: str) -> str:
     return redis.query(work.commands, item.source, f"{command}\n", _seconds(work)).stdout
 
 
-def _settings(text: str, work: Work) -> list[str]:
+def _settings(text: str, work: Work, item: Item) -> list[str]:
     lines = text.split("\n")
     told = []
     for name, value in zip(lines[::2], lines[1::2]):
         if name in SECRETS and value:
-            value = work.hide(value)
+            # Our own password is blotted out of all that a program says.
+            value = work.hide(item.source["password"] if value.strip("*") == "" and item.source["password"] else value)
         told.append(f"{name} {value}")
     return told
 

@@ -78,7 +78,8 @@ def test_check_mode_says_what_it_would_collect_and_makes_nothing(run, tmp_path):
     database = {"name": "app", "engine": "sqlite", "path": str(tmp_path / "app.db")}
     result = run(_ansible_check_mode=True, logs=[str(tmp_path / "*.log")], units=["app"], databases=[database])
     would = result["outcomes"][0]["details"]["collect"]
-    assert result["changed"] and would["logs"] == [str(log)]
+    assert result["changed"]
+    assert would["logs"] == [str(log)]
     assert would["services"] == ["app.service", "failed units"]
     assert would["sqlite"] == [str(tmp_path / "app.db")]
     assert not (tmp_path / "bundles").exists()
@@ -102,7 +103,8 @@ def test_check_mode_says_what_it_would_collect_and_makes_nothing(run, tmp_path):
 )
 def test_bad_input_is_refused_with_option_value_and_remedy(run, tmp_path, options, told):
     result = run(**options)
-    assert result["failed"] and told in result["msg"], result["msg"]
+    assert result["failed"]
+    assert told in result["msg"]
     assert not list(tmp_path.iterdir())
 
 
@@ -162,9 +164,9 @@ def test_no_canary_is_in_the_bundle_or_the_result_and_the_same_value_has_the_sam
     assert b"PrivateKeyBody" not in made.plain
     # The harmless is still there.
     log = made.text(f"logs{tmp_path}/app.log")
-    assert (
-        "the line after the key" in log and '"level": "info"' in log and "DATABASE_URL=postgresql://app:<secret-" in log
-    )
+    assert "the line after the key" in log
+    assert '"level": "info"' in log
+    assert "DATABASE_URL=postgresql://app:<secret-" in log
     # One mark for one value, in logs, in archives, in command lines and in names of files.
     mark = log.splitlines()[0].split()[2]
     assert mark.startswith("<secret-")
@@ -184,7 +186,8 @@ def test_without_zstd_the_bundle_is_made_by_python(bundle, monkeypatch):
         shutil, "which", lambda name, *more, **named: None if name == "zstd" else which(name, *more, **named)
     )
     made = bundle(collect=["kernel"])
-    assert made.path.name.endswith(".tar.gz") and "kernel/system.txt" in made.names
+    assert made.path.name.endswith(".tar.gz")
+    assert "kernel/system.txt" in made.names
 
 
 def test_rotated_logs_of_the_time_are_there_and_links_are_not_followed(bundle, tmp_path):
@@ -203,7 +206,8 @@ def test_rotated_logs_of_the_time_are_there_and_links_are_not_followed(bundle, t
     (tmp_path / "paths" / "link").symlink_to(secret)
     made = bundle(collect=["logs", "changes"], logs=[str(logs / "*.log")], paths=[str(tmp_path / "paths")])
     assert {name for name in made.parts if name.startswith("logs")} == {f"logs{logs}/app.log", f"logs{logs}/app.log.1"}
-    assert b"root:hash" not in made.plain and "shadow" not in made.text("changes/files.txt")
+    assert b"root:hash" not in made.plain
+    assert "shadow" not in made.text("changes/files.txt")
     assert "is a symbolic link, and not followed" in made.manifest["collectors"]["logs"]["reason"]
 
 
