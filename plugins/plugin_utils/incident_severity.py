@@ -170,7 +170,7 @@ def _degraded(evidence: Evidence, rules: Rules) -> Iterator[tuple[str, str]]:
 
 
 def _rest(evidence: Evidence) -> str:
-    warnings = [(host, each) for host, each in _bad(evidence, "warning")]
+    warnings = list(_bad(evidence, "warning"))
     unknown = sum(each["status"] == "unknown" for host in evidence.hosts for each in host.outcomes)
     unseen = f"; {unknown} checks could not be made" if unknown else ""
     if warnings:
