@@ -37,10 +37,11 @@ options:
         C(id), C(user) (V(username)), C(role), C(disabled) (V(!active) where it is said the other way round), C(last_login) (V(last_login_at)), C(created)."
       - "C(create), C(role), C(disable), C(enable): C(path), C(method), C(body), C(status), with C({name}), C({role}), C({id}), and of a user's
         C(attributes) each by its name. What is not described is only told."
-      - "C(users): C(name), C(role), C(state) (V(present), V(disabled)), C(attributes). C(unlisted) is V(report) or V(disable), C(ignore) names users that are
-        passed over."
-      - "C(roles): those that are allowed. C(admin_role) (V(ADMIN)); C(admins), how many may have it. C(acts_as), the account whose token is in C(headers), empty
-        when it is none of the users. C(idle) (V(90d)). C(limits): C(users) (V(10)) changes, C(percent) (V(50)) of the accounts when it is more than one."
+      - "C(users): C(name), C(role), C(state) (V(present), V(disabled)), C(attributes). C(unlisted) is V(report) or V(disable), C(ignore) names users
+        that are passed over."
+      - "C(roles): those that are allowed. C(admin_role) (V(ADMIN)); C(admins), how many may have it. C(acts_as), the account whose token is in C(headers),
+        empty when it is none of the users. C(idle) (V(90d)). C(limits): C(users) (V(10)) changes, C(percent) (V(50)) of the accounts when it is
+        more than one."
       - "C(failures): C(rules), names of rules of M(sre.runbooks.log_scan) that count by account; C(warning) (V(10)), C(critical) (V(100)) of one account."
     type: list
     elements: dict

@@ -197,6 +197,9 @@ class Pair:
         """Claim what a run left pending, so that that one decides nothing any more."""
         if self.entry.get("pending") and not self._dry:
             self.entry["pending"]["run"] = self.asked.run
+        for each in self.entry["previous"] if self.asked.compromised else ():
+            # Also for the runs that come after this one.
+            each["revoke_at"] = min(each["revoke_at"], self.journal.now)
         self.journal.save()
         return Told("ok", f"{self.entry['current']['fingerprint']} is {units.show_duration(self.age())} old")
 
