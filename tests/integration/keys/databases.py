@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,37 @@ from ansible_collections.sre.runbooks.plugins.module_utils._keys._provider impor
 
 from .conftest import Fleet, until
 from .database_consumer import held, session
+
+FIRST = "first-Password-0123456789"
+
+
+class Roles:
+    """Two roles in a group that owns a table, and a role that may change them; `suffix` makes them differ from other tests'."""
+
+    def __init__(self, server):
+        self.server, suffix = server, os.urandom(3).hex()
+        self.database = server.create_database()
+        self.group, self.admin = f"app_{suffix}", f"admin_{suffix}"
+        self.users = (f"app_a_{suffix}", f"app_b_{suffix}")
+        a, b = self.users
+        server.psql(
+            f"CREATE ROLE {self.group} NOLOGIN; CREATE ROLE {a} LOGIN PASSWORD '{FIRST}' IN ROLE {self.group};"
+            f"CREATE ROLE {b} NOLOGIN IN ROLE {self.group}; GRANT CONNECT ON DATABASE {self.database} TO {self.group};"
+            f"CREATE ROLE {self.admin} LOGIN CREATEROLE PASSWORD '{FIRST}' IN ROLE pg_signal_backend"
+        )
+        server.psql(f"CREATE TABLE orders (id int); ALTER TABLE orders OWNER TO {self.group}", self.database)
+        self.options = {
+            "type": "postgresql_role", "host": server.host, "port": server.port, "user": self.admin, "password": FIRST,
+            "database": self.database, "group": self.group,
+        }  # fmt: skip
+
+    def login(self):
+        names = ", ".join(f"'{user}'" for user in self.users)
+        return self.server.psql(f"SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname IN ({names})").split()
+
+    def drop(self):
+        self.server.psql(f"DROP DATABASE {self.database} WITH (FORCE)")
+        self.server.psql(f"DROP ROLE {self.users[0]}, {self.users[1]}, {self.group}, {self.admin}")
 
 
 class Databases(Fleet):

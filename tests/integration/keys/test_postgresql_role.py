@@ -18,42 +18,12 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import I
 from ansible_collections.sre.runbooks.plugins.module_utils._keys import postgresql_role
 
 from .conftest import until
-from .databases import Databases
+from .databases import FIRST, Databases, Roles
 from .rotation import Rotation, deadly, forked, statuses
 from .test_faults_keys import Gate, refused_none
 from .test_playbook_rotate_keys import Listings
 
 ALL_OK = {"db1": "ok", "web1": "ok", "web2": "ok", "web3": "ok"}
-FIRST = "first-Password-0123456789"
-
-
-class Roles:
-    """Two roles in a group that owns a table, and a role that may change them; `suffix` makes them differ from other tests'."""
-
-    def __init__(self, server):
-        self.server, suffix = server, os.urandom(3).hex()
-        self.database = server.create_database()
-        self.group, self.admin = f"app_{suffix}", f"admin_{suffix}"
-        self.users = (f"app_a_{suffix}", f"app_b_{suffix}")
-        a, b = self.users
-        server.psql(
-            f"CREATE ROLE {self.group} NOLOGIN; CREATE ROLE {a} LOGIN PASSWORD '{FIRST}' IN ROLE {self.group};"
-            f"CREATE ROLE {b} NOLOGIN IN ROLE {self.group}; GRANT CONNECT ON DATABASE {self.database} TO {self.group};"
-            f"CREATE ROLE {self.admin} LOGIN CREATEROLE PASSWORD '{FIRST}' IN ROLE pg_signal_backend"
-        )
-        server.psql(f"CREATE TABLE orders (id int); ALTER TABLE orders OWNER TO {self.group}", self.database)
-        self.options = {
-            "type": "postgresql_role", "host": server.host, "port": server.port, "user": self.admin, "password": FIRST,
-            "database": self.database, "group": self.group,
-        }  # fmt: skip
-
-    def login(self):
-        names = ", ".join(f"'{user}'" for user in self.users)
-        return self.server.psql(f"SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname IN ({names})").split()
-
-    def drop(self):
-        self.server.psql(f"DROP DATABASE {self.database} WITH (FORCE)")
-        self.server.psql(f"DROP ROLE {self.users[0]}, {self.users[1]}, {self.group}, {self.admin}")
 
 
 @pytest.fixture
@@ -78,8 +48,16 @@ def fleet(tmp_path, roles):
     assert told == ([], [])
 
 
+def logging(server, what):
+    """Have the server log such statements, and wait until it does."""
+    server.psql(f"ALTER SYSTEM SET log_statement = '{what}'")
+    server.psql("SELECT pg_reload_conf()")
+    until(lambda: server.psql("SHOW log_statement") == what)
+
+
 def test_k3_the_roles_take_turns_while_programs_connect_all_the_time(fleet, roles):
     a, b = roles.users
+    logging(roles.server, "ddl")
     assert statuses(Rotation(fleet, force=[fleet.name]).go()) == ALL_OK
     second = fleet.settled()
     assert second[0] == b
@@ -104,7 +82,9 @@ def test_k3_the_roles_take_turns_while_programs_connect_all_the_time(fleet, role
     assert roles.login() == [a]
     refused_none(fleet)
     # The server's log knows verifiers alone, and the old passwords are proven dead on every host.
+    logging(roles.server, "none")
     logged = roles.server.log.read_text(errors="replace")
+    assert re.search(rf"ALTER ROLE \"{b}\" LOGIN PASSWORD 'SCRAM-SHA-256\$", logged)
     assert not [value for _user, value in (second, third) if value in logged]
     assert all([each["event"] for each in fleet.audit(host)].count("proven_dead") == 2 for host in fleet.HOSTS)
     assert not [path for host in fleet.HOSTS for path in (fleet.home(host) / "state/keys").iterdir()]
