@@ -14,13 +14,26 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core import argspec,
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 
 
+class Module(AnsibleModule):
+    """An AnsibleModule that repeats no option when it fails by itself.
+
+    It refuses an option that is misspelt before anybody has read the entries of the others, in which passwords may stand.
+    """
+
+    def fail_json(self, msg: str, **more: t.Any) -> t.NoReturn:
+        """End with this message; the options are repeated only where they are given."""
+        more.setdefault("invocation", {"module_args": {}})
+        super().fail_json(msg, **more)
+        raise SystemExit(1)  # for those who read types: it has ended
+
+
 def build(spec: t.Mapping[str, t.Any], **options: t.Any) -> AnsibleModule:
     """Make the AnsibleModule of a module with the common options and those of `spec`; check mode is supported.
 
     `no_log` keeps AnsibleModule from writing all options to the host's syslog: passwords may stand in lists of
     dictionaries whose shape is known only to a check type or an engine. The result is not touched by it.
     """
-    return AnsibleModule(argspec.merge(argspec.COMMON, spec), supports_check_mode=True, no_log=True, **options)
+    return Module(argspec.merge(argspec.COMMON, spec), supports_check_mode=True, no_log=True, **options)
 
 
 def run(
