@@ -37,7 +37,7 @@ options:
         C(path), the file whose certificate must be the one that is served), C(warning) (V(21d)), C(critical) (V(7d)), C(rsa_bits) (V(2048)),
         C(ec_bits) (V(224)),
         C(dry_run) (C(certbot renew --dry-run), which asks the authority's test service), C(certbot) (more arguments for it).
-      - B(python_packages) C(environments) (patterns of virtual environments), C(requirements) (patterns of files that pin versions), C(program) (V(pip-audit)),
+      - B(python_packages) C(environments) (patterns of virtual environments), C(requirements) (patterns of files that pin versions), C(program) (pip-audit),
         C(service) (V(pypi) or V(osv)) and C(url) of a service of OSV, C(vulnerable) (the status of a vulnerability, V(critical)), C(outdated) (also ask
         the index for newer versions, V(false)) and its C(index_url).
       - B(node_packages) C(folders) (patterns of folders with a lock file), C(program) (V(npm)), C(registry), C(omit_dev) (V(true)), C(critical_from)

@@ -30,7 +30,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import I
 OPTIONS: dict[str, t.Any] = {
     "environments": {"type": "list", "elements": "path", "default": []},
     "requirements": {"type": "list", "elements": "path", "default": []},
-    "program": {"type": "path", "default": "pip-audit"},
+    "program": {"type": "path"},
     "service": {"type": "str", "choices": ["pypi", "osv"], "default": "pypi"},
     "url": {"type": "str"},
     "vulnerable": {"type": "str", "choices": ["warning", "critical"], "default": "critical"},
@@ -130,7 +130,7 @@ def _audited(
 
 
 def _ask(asked: t.Sequence[str], options: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
-    argv = [options["program"], "--format", "json", "--progress-spinner", "off", "--desc", "off", *asked]
+    argv = [options["program"] or _installed(context.state_dir), "--format", "json", "--progress-spinner", "off", "--desc", "off", *asked]
     argv += ["--vulnerability-service", options["service"]]
     if options["url"]:
         argv += ["--osv-url", options["url"]]
@@ -143,6 +143,12 @@ def _ask(asked: t.Sequence[str], options: t.Mapping[str, t.Any], context: Contex
         pass
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     raise RunbookError(f"pip-audit ended with status {done.rc}: {lines[-1][:300] if lines else 'it says nothing'}")
+
+
+def _installed(state_dir: str) -> str:
+    """Where the role prerequisites installs it, else wherever the host has it."""
+    path = os.path.join(state_dir, "venv/bin/pip-audit")
+    return path if os.access(path, os.X_OK) else "pip-audit"
 
 
 def vulnerabilities(document: t.Mapping[str, t.Any], status: str) -> tuple[list[Finding], list[str]]:
