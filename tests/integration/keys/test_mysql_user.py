@@ -215,6 +215,8 @@ def test_hostile_names(provider, users):
         module.revoke(options, odd, work)
         with pytest.raises(pymysql.Error):
             session.ping(reconnect=False)
+        with pytest.raises(pymysql.err.OperationalError, match=r"account is locked|Access denied"):
+            pymysql.connect(host=server.host, port=server.port, user=odd, password=new.value)
         module.revoke(options, odd, work)
         module.revoke(options, "no such user", work)
     finally:
