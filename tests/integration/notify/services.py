@@ -199,7 +199,7 @@ def mail(certificates: Certificates, user: str, password: str, implicit: bool = 
             if state.refuse:
                 return state.refuse
             parsed = email.message_from_bytes(envelope.content, policy=email.policy.default)
-            state.messages.append(parsed)  # type: ignore[arg-type]
+            state.messages.append(parsed)
             state.encrypted.append(session.ssl is not None or implicit)
             return "250 taken"
 
