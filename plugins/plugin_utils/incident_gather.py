@@ -268,7 +268,9 @@ def _evidence(option: str, entry: Mapping[str, t.Any], at: str, run: str) -> Eve
     summary = f"{problem}{entry.get('text') or path.name}"
     event = Event(at, "evidence", secretless(summary, SUMMARY_LIMIT), "", host=str(entry.get("host") or ""), subject=str(path),
                   status=status, details=details, run=run)  # fmt: skip
-    return _tokened(event, "", str(details["sha256"]))
+    # The same file told in two ways is one piece of evidence.
+    token = _tokened(dataclasses.replace(event, summary=""), "", str(details["sha256"])).token
+    return dataclasses.replace(event, token=token)
 
 
 def for_incident(events: Sequence[Event], incident: str) -> list[Event]:

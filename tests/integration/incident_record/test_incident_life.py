@@ -441,8 +441,9 @@ def test_a_bundle_that_was_fetched_is_evidence(desk):
         "bundle": {"fetched": str(bundle), "sha256": digest},
     }
     desk.answer("diagnostics", f11_app=made)
-    for _again in range(2):
-        desk.call("recorded", id_, stages=["diagnostics"])
+    # Named by the role as well, it is still one piece of evidence.
+    for told in ([], [{"host": "f11-app", "path": str(bundle), "sha256": digest, "text": "the bundle"}]):
+        desk.call("recorded", id_, stages=["diagnostics"], evidence=told)
     kept = [
         (event.host, event.summary, event.details["sha256"]) for event in desk.events(id_) if event.kind == "evidence"
     ]
