@@ -101,12 +101,12 @@ class Apt:
         brought = {each.name: each for each in packages.upgrades(text)}
         # Packages that the chosen ones need newer come with them, unless they are held.
         more = [each for name, each in brought.items() if name not in {one.name for one in chosen}]
-        for each in more:
-            if held(each.name):
+        for update in more:
+            if held(update.name):
                 raise RunbookError(
-                    f"{each.name} is held, and the updates need {each.candidate} of it. Hold less, or limit packages."
+                    f"{update.name} is held, and the updates need {update.candidate} of it. Hold less, or limit packages."
                 )
-            chosen.append(Package(each.name, each.installed, each.candidate, each.security))
+            chosen.append(Package(update.name, update.installed, update.candidate, update.security))
         return Plan(sorted(chosen), _REMOVED.findall(text))
 
     def _simulate(self, chosen: t.Sequence[Package]) -> str:

@@ -107,11 +107,13 @@ def authority(tmp_path_factory):
     plain = renewal.read_text()
 
     class Authority:
+        def __init__(self):
+            self.process, self.arguments, self.live = process, arguments, live
+
         def due(self, yes):
             # Its certificates last for five years; whether they are due is for certbot to say.
             renewal.write_text(("renew_before_expiry = 20 years\n" if yes else "") + plain)
 
-    Authority.process, Authority.arguments, Authority.live = process, arguments, live
     yield Authority()
     process.send_signal(signal.SIGCONT)
     process.kill()

@@ -19,7 +19,7 @@ import psutil
 
 from .conftest import by_subject
 
-KILLS = 5
+KILLS = 4
 
 
 def killed(process):

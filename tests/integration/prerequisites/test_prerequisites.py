@@ -56,7 +56,7 @@ def packages(tmp_path, variables):
         ({"runbooks_secrets_a": [{"name": "s", "paths": ["/opt"]}]}, ["python3-venv"]),
         ({"runbooks_secrets_a": [{"name": "s", "paths": ["/opt"]}], "secret_scan_program": "/x"}, []),
         ({"runbooks_audits_a": [{"name": "a", "type": "python_packages"}, {"name": "b", "type": "certificates"}]}, ["openssl", "python3-venv"]),
-        ({"runbooks_audits_a": [{"name": "a", "type": "node_packages"}], "patching_certbot": True}, ["certbot", "npm"]),
+        ({"runbooks_audits_a": [{"name": "a", "type": "node_packages"}], "patching_certbot": True}, ["certbot"]),
         ({"runbooks_databases_a": [{"name": "d", "engine": "postgresql"}]}, ["postgresql-client", "zstd"]),
         ({"runbooks_databases_a": [{"name": "d", "engine": "postgresql", "container": "db"}]}, ["zstd"]),
         ({"runbooks_databases_a": [{"name": "d", "engine": "mysql"}]}, ["default-mysql-client", "zstd"]),
