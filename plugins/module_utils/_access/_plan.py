@@ -12,9 +12,6 @@ if t.TYPE_CHECKING:
     from ansible_collections.sre.runbooks.plugins.module_utils._access._api import Account
     from ansible_collections.sre.runbooks.plugins.module_utils._access._settings import Service
 
-# Who is to come, or to get more, goes before whoever is to lose something: so a new ADMIN is there before the last one goes.
-ORDER = ("create", "enable", "role", "disable")
-
 
 class Change(t.NamedTuple):
     """One request: `what` is that of the option; `role` the one that the user has then."""
@@ -53,8 +50,20 @@ def changes(service: Service, found: t.Mapping[str, Account]) -> list[Change]:
             for account in unlisted(service, found)
             if account.name != service.options["acts_as"]
         ]
-    admin = service.options["admin_role"]
-    return sorted(planned, key=lambda each: (ORDER.index(each.what), each.what == "role" and each.role != admin))
+    return sorted(planned, key=lambda each: _rank(each, found, service.options["admin_role"]))
+
+
+def _rank(change: Change, found: t.Mapping[str, Account], admin: str) -> int:
+    """Who is to come, or to get more, goes before whoever is to lose something: a new ADMIN is there before the last one goes.
+
+    A disabled user gets the role before being enabled, so as not to have the one of old for a moment.
+    """
+    if change.what == "role":
+        account = found.get(change.user)
+        if account is not None and account.disabled:
+            return 1
+        return 3 if change.role == admin else 4
+    return {"create": 0, "enable": 2, "disable": 5}[change.what]
 
 
 def unlisted(service: Service, found: t.Mapping[str, Account]) -> list[Account]:

@@ -138,10 +138,7 @@ def _service(name: str, entry: t.Mapping[str, t.Any], where: str) -> tuple[Servi
             raise InputError(f"{where}.limits.{option}", value, "is below 0", "Give 0 or more.")
     users = _users(options, where)
     _account(options, users, where)
-    hidden = long_ones(secrets)
-    for user in users.values():
-        hidden |= long_ones(str(value) for value in user["attributes"].values() if "@" not in str(value))
-    return Service(name, options, users), hidden
+    return Service(name, options, users), long_ones(secrets)
 
 
 def _path(options: dict[str, t.Any], part: str, where: str) -> None:

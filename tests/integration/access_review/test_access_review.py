@@ -131,6 +131,17 @@ def test_a_new_admin_is_there_before_the_last_one_goes(access, review):
     assert access.users() == {"zoe": "ADMIN"}
 
 
+def test_a_disabled_admin_comes_back_with_the_new_role_and_never_the_old_one(access, review, wire):
+    row = access.add("ana", "ADMIN")
+    access.add("bert", "ADMIN")
+    access.process.admin("PUT", f"/auth/users/{row}/disable")
+    way = wire(lambda line, number: None)
+    result = review(access.service([user("ana", "VIEWER"), user("bert", "ADMIN")], url=way.url))
+    assert result["status"] == "ok", result["outcomes"]
+    assert [line.split()[1].rpartition("/")[2] for line in way.requests if line.startswith("PUT")] == ["role", "enable"]
+    assert access.users() == {"ana": "VIEWER", "bert": "ADMIN"}
+
+
 def test_the_api_goes_down_in_the_middle(access, review, wire):
     """What was done is told, what was not is not tried, and the next run ends it."""
     access.add("ana", "ADMIN")
@@ -138,17 +149,17 @@ def test_the_api_goes_down_in_the_middle(access, review, wire):
     down = [True]
     way = wire(lambda line, number: b"" if down[0] and number > 2 else None)
     service = access.service(
-        [user("ana", "ADMIN"), user("cleo"), user("dora"), {"name": "bert", "state": "disabled"}], url=way.url
+        [user("ana", "ADMIN"), user("clemens"), user("doris"), {"name": "bert", "state": "disabled"}], url=way.url
     )
     result = review(service)
     assert result["status"] == "critical"
     assert result["changed"]
-    assert access.users() == {"ana": "ADMIN", "bert": "VIEWER", "cleo": "VIEWER"}
+    assert access.users() == {"ana": "ADMIN", "bert": "VIEWER", "clemens": "VIEWER"}
     assert "closed without an answer" in said(result)["app"][1]
     down[0] = False
     result = review(service)
     assert result["status"] == "ok"
-    assert access.users() == {"ana": "ADMIN", "cleo": "VIEWER", "dora": "VIEWER"}
+    assert access.users() == {"ana": "ADMIN", "clemens": "VIEWER", "doris": "VIEWER"}
 
 
 def test_a_change_that_fails_keeps_what_comes_after_it(access, review, wire):
