@@ -30,7 +30,7 @@ SPEC: dict[str, t.Any] = {
             "recurse": {"type": "bool", "default": True},
             "baseline": {"type": "path"},
             "disabled": {"type": "list", "elements": "str", "default": []},
-            "secret_files": {"type": "list", "elements": "str", "default": []},
+            "secret_files": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "world_readable": {"type": "bool", "default": True},
             "limits": {
                 "type": "dict",
