@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
 SHORTEST_GIVEN = 4
 SHORTEST_LEARNED = 8
 # Each is looked for in every block; more than these are hidden only where a pattern finds them.
-MOST_LEARNED = 500
+MOST_LEARNED = 300
 KEY_LINES = 150
 DEEPEST = 20
 _MARK = re.compile(r"<secret-\d+>|\*{4,}")
