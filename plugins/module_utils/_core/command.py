@@ -26,7 +26,7 @@ PACKAGES = {
     "pg_dump": "postgresql-client", "pg_dumpall": "postgresql-client", "pg_restore": "postgresql-client", "psql": "postgresql-client",
     "redis-check-rdb": "redis-tools", "redis-cli": "redis-tools", "redis-server": "redis-tools",
     "restic": "restic", "setpriv": "util-linux", "sha256sum": "coreutils", "sqlite3": "sqlite3",
-    "sshd": "openssh-server", "sudo": "sudo", "systemctl": "systemd", "tar": "tar", "tee": "coreutils", "timeout": "coreutils",
+    "sshd": "openssh-server", "sos": "sosreport", "sudo": "sudo", "systemctl": "systemd", "tar": "tar", "tee": "coreutils", "timeout": "coreutils",
     "wc": "coreutils", "xz": "xz-utils", "zstd": "zstd",
 }  # fmt: skip
 TIMED_OUT = 124
