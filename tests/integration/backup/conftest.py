@@ -15,6 +15,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -49,9 +50,17 @@ while True:
 
 
 @pytest.fixture
-def store(tmp_path):
+def in_memory():
+    """A folder without a disk. To a process that is killed it is no other, and tests that kill fifty of them do not wait for a disk."""
+    with tempfile.TemporaryDirectory(prefix="sre-runbooks-", dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def store(request):
     """The folder of all backups of a test."""
-    return tmp_path / "backups"
+    folder = "in_memory" if "in_memory" in request.fixturenames else "tmp_path"
+    return request.getfixturevalue(folder) / "backups"
 
 
 @pytest.fixture

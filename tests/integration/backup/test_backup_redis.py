@@ -326,7 +326,7 @@ def test_keys_of_a_quiet_source_are_compared_by_database(one, source, store):
     assert "and nothing was written" in record["figures"]["problem"]
 
 
-def test_killed_at_random_moments_it_converges(store):
+def test_killed_at_random_moments_it_converges(in_memory, store):
     """kill -9, fifty times and more: every copy is whole, no scratch server stays, the next run succeeds."""
     with redis() as server:
         server.command("EVAL", FILL.format(keys=200), "0")

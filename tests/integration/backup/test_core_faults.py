@@ -65,7 +65,7 @@ def unlocked(path):
     return True
 
 
-def test_killed_at_fifty_moments_an_encrypted_copy_of_files_converges(one, store, folder, source, encrypted):
+def test_killed_at_fifty_moments_an_encrypted_copy_of_files_converges(in_memory, one, store, folder, source, encrypted):
     """kill -9 through dump, proof and retention: no half copy, no lock, no part left, and the next run succeeds."""
     before = tree(folder)
     options = {"retention": {"keep_last": 2}, **encrypted}

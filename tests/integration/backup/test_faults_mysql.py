@@ -290,7 +290,7 @@ def test_a_proof_that_cannot_be_made_is_no_evidence_against_the_copy(one, source
     assert [(each["level"], each["ok"]) for each in manifest["verifications"]] == [("checksum", True)]
 
 
-def test_killed_at_random_moments_it_converges(mariadb_server, mariadb_database, store):
+def test_killed_at_random_moments_it_converges(in_memory, mariadb_server, mariadb_database, store):
     """kill -9, fifty times and more: every copy is whole, the database is as it was, the next run cleans up and succeeds."""
     mariadb_server.sql(FILL.format(rows=100), mariadb_database)
     source = of(mariadb_server, mariadb_database)

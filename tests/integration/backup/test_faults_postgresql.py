@@ -339,7 +339,9 @@ def test_the_disk_of_the_scratch_cluster_is_full_or_fills_up(small_disk, postgre
     assert not [each for each in files if "/tmp/sre-" in each.removeprefix("/tmp")]
 
 
-def test_killed_at_fifty_moments_the_next_run_always_converges(one, store, postgresql_server, postgresql_database):
+def test_killed_at_fifty_moments_the_next_run_always_converges(
+    in_memory, one, store, postgresql_server, postgresql_database
+):
     """kill -9 at random moments of a whole run, from its start to its end, with the restore into a scratch database."""
     postgresql_server.psql(
         "CREATE TABLE t (n int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 500)", postgresql_database

@@ -92,9 +92,9 @@ def test_the_disk_fills_up_in_the_scratch_area(small_disk, tmp_path, purpose):
     assert not [each for each in files if ".partial" in each]
 
 
-def test_killed_at_fifty_moments_the_next_run_always_converges(one, store, tmp_path):
+def test_killed_at_fifty_moments_the_next_run_always_converges(in_memory, one, store):
     """kill -9 at random moments of a whole run; the database, which somebody has open, is never touched."""
-    path = database(tmp_path / "app.db", "wal", rows=500)
+    path = database(in_memory / "app.db", "wal", rows=500)
     options = {"directory": str(store), "sources": [source(path)], "retention": {"keep_last": 3}}
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as opened, Killer(options) as killer:
         for number in killer.kill(50):

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -30,9 +31,12 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="session")
-def application(tmp_path_factory):
-    """The reference application with its keys in SQLite."""
-    with Process(tmp_path_factory.mktemp("application"), rate_limit=1_000_000) as process:
+def application():
+    """The reference application with its keys in SQLite; in memory, for it writes to its database at every one of very many calls."""
+    with (
+        tempfile.TemporaryDirectory(prefix="sre-runbooks-", dir="/dev/shm") as folder,
+        Process(Path(folder), rate_limit=1_000_000) as process,
+    ):
         yield process
 
 

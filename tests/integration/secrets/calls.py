@@ -16,6 +16,12 @@ CANARY = "canary-"
 # Packages that a module imports for something else than to read such entries from its options.
 NOT_READ = {"backup_info": ("_health",), "security_audit": ("_health",), "access_review": ("_keys",)}
 
+# What the roles of the playbooks call with the same lists is not called a second time by itself.
+BY_ROLES = (
+    "health_check", "backup", "backup_verify", "restore", "database_archive", "database_vacuum", "database_indexes", "migration",
+)  # fmt: skip
+STAGES_BY_ROLES = ("status", "create", "promote", "revoke")
+
 
 class Place(NamedTuple):
     """Where real servers are, with the canaries that open them, and a folder on this machine."""
