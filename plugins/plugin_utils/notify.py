@@ -317,10 +317,10 @@ class Notifier:
         sent: bool,
     ) -> Outcome:
         mine, missed = ([each for each in lines if each["contact"] == contact.name] for lines in (told, failed))
+        # An address that was refused; one that was not looked at in time says nothing against it.
+        checks = {target.name: answers[f"{contact.name}/{target.name}"] for target in contact.targets if sent}
         wrong = [
-            f"{target.name} {answers[f'{contact.name}/{target.name}']['reason']}"
-            for target in contact.targets
-            if sent and not answers[f"{contact.name}/{target.name}"]["ok"]
+            f"{name} {each['reason']}" for name, each in checks.items() if not each["ok"] and "attempts" not in each
         ]
         metrics = {"messages_sent": len(mine) if sent else 0, "messages_failed": len(missed)}
         details = {

@@ -18,6 +18,7 @@ from integration.notify import services
 from integration.notify.office import CANARIES, PAGERDUTY, SLACK, incident, mail_url
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
+from ansible_collections.sre.runbooks.plugins.plugin_utils import notify_send
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_send import LibraryMissing
 
 FORK = multiprocessing.get_context("fork")
@@ -177,6 +178,17 @@ def test_without_apprise_the_remedy_is_told(office, tmp_path, monkeypatch):
         LibraryMissing, match=r"package apprise, which cannot be used here.*Install the collection's requirements.txt"
     ):
         office.tell(OPS, incident())
+
+
+def test_a_library_that_hangs_is_ended(office, tmp_path, monkeypatch):
+    (tmp_path / "apprise.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(notify_send, "GRACE_SECONDS", 0.5)
+    begun = time.monotonic()
+    found = only(office.tell(OPS, incident(), time_limit=0.5))
+    assert time.monotonic() - begun < 20
+    assert (found["status"], office.rows()[0]["attempts"]) == ("warning", 1)
+    assert "slack did not answer within the time limit" in found["summary"]
 
 
 def test_a_locked_store_keeps_nobody_from_being_told(office, web):

@@ -10,6 +10,8 @@ import json
 
 from integration.notify.office import CANARIES, SLACK
 
+from ansible_collections.sre.runbooks.plugins.plugin_utils.history import History
+
 CONTACTS = """
 runbooks_contacts:
   - name: ops
@@ -34,6 +36,8 @@ def test_a_run_is_told_before_it_fails_and_a_failed_message_is_its_own_finding(p
     made = document(project)
     assert made["status"] == "critical"
     assert made["counts"] == {"ok": 0, "skipped": 0, "unknown": 0, "warning": 1, "critical": 1}
+    recorded = History(f"sqlite:///{project.state}/history.db").find().columns
+    assert (recorded["status"], recorded["critical"], recorded["warning"]) == ("critical", 1, 1)
     assert [(each["contact"], each["status"]) for each in made["notifications"]] == [("ops", "warning"), ("hook", "ok")]
     assert "warning   ops: 1 of 1 messages did not get through: slack answered 500" in done.stdout
     (hook,) = web.of("127.0.0.1")
