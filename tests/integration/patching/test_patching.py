@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -131,11 +132,16 @@ time.sleep(600)
 """
 
 
+def libc():
+    """The C library that this process runs from."""
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        return Path(next(line.split()[-1] for line in maps if "/libc.so" in line))
+
+
 @pytest.fixture
 def holder(machine, tmp_path):
     """Programs that use a library of a package, and a command that restarts each by name."""
-    source = next(each.split()[-1] for each in open("/proc/self/maps") if "/libc.so" in each)  # noqa: SIM115
-    library = open(source, "rb").read()  # noqa: SIM115
+    library = libc().read_bytes()
     machine.build("base", "shared", "1.0", files={"usr/lib/libshared.so.1": library})
     machine.install("shared")
     machine.build("security", "shared", "1.1", files={"usr/lib/libshared.so.1": library})
