@@ -187,7 +187,8 @@ class Redactor:
         known = _AGAIN.match(value)
         if known is not None:
             return f"{known[1]}{self._rest(known[2])}"
-        before, bare, after = _BARE.fullmatch(value).groups()  # type: ignore[union-attr]  it matches everything
+        quoted = _BARE.fullmatch(value)
+        before, bare, after = quoted.groups() if quoted else ("", value, "")
         if not bare or _MARK.fullmatch(bare):
             return value
         scheme = _SCHEME.match(bare)

@@ -59,32 +59,41 @@ def given(tmp_path):
     return {"state_dir": str(tmp_path / "state"), "directory": str(tmp_path / "bundles"), "limits": {"reserve": "1MiB"}}
 
 
+class Run:
+    """Call the module; `text` is what it printed last."""
+
+    def __init__(self, given, capsys):
+        self.given, self.capsys, self.text = given, capsys, ""
+
+    def __call__(self, **options):
+        limits = {**self.given["limits"], **options.pop("limits", {})}
+        with patch_module_args({**self.given, "limits": limits, **options}), pytest.raises(SystemExit):
+            diagnostics.main()
+        self.text = self.capsys.readouterr().out
+        return json.loads(self.text)
+
+
+class Make:
+    """Make a bundle and unpack it; `result` is the module's last result."""
+
+    def __init__(self, run, folder):
+        self.run, self.folder, self.result, self.number = run, folder, {}, 0
+
+    def __call__(self, **options):
+        self.result = self.run(**options)
+        assert "bundle" in self.result, self.result
+        self.number += 1
+        return Bundle(self.result["bundle"]["path"], self.folder / f"unpacked{self.number}")
+
+
 @pytest.fixture
 def run(capsys, given):
-    """The module's result, as text (`run.text`) and as a dictionary."""
-
-    def go(**options):
-        limits = {**given["limits"], **options.pop("limits", {})}
-        with patch_module_args({**given, "limits": limits, **options}), pytest.raises(SystemExit):
-            diagnostics.main()
-        go.text = capsys.readouterr().out
-        return json.loads(go.text)
-
-    return go
+    return Run(given, capsys)
 
 
 @pytest.fixture
 def bundle(run, tmp_path):
-    """Make a bundle and unpack it; `bundle.result` is the module's result."""
-    made = []
-
-    def go(**options):
-        result = go.result = run(**options)
-        assert "bundle" in result, result
-        made.append(result)
-        return Bundle(result["bundle"]["path"], tmp_path / f"unpacked{len(made)}")
-
-    return go
+    return Make(run, tmp_path)
 
 
 @pytest.fixture
