@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.sre.runbooks.plugins.module_utils._health import packages
+
 from .conftest import by_subject
 
 SUNDAY = {"days": ["sun"], "start": "02:00", "end": "04:00", "zone": "Europe/Madrid"}
@@ -130,6 +132,22 @@ ctypes.CDLL(sys.argv[1])
 open(sys.argv[2], "w").write(str(os.getpid()))
 time.sleep(600)
 """
+
+
+def test_a_reboot_that_is_due_is_asked_for_only_where_it_is_allowed(machine, run, tmp_path, monkeypatch):
+    """The file that packages leave when they want one; the host's own is not touched."""
+    mark = tmp_path / "reboot-required"
+    monkeypatch.setattr(packages, "REBOOT_FILES", (str(mark),))
+    machine.build("security", "library", "1.0+deb12u5", postinst=f"touch {mark}\n")
+    result = run()
+    told = by_subject(result)["reboot"]
+    assert (result["reboot"], told["status"]) == (False, "warning")
+    assert "left to you (reboot: never)" in told["summary"]
+    assert run(reboot="when_needed", _ansible_check_mode=True)["reboot"] is False
+    result = run(reboot="when_needed")
+    assert (result["reboot"], by_subject(result)["reboot"]["status"]) == (True, "ok")
+    mark.unlink()
+    assert "reboot" not in by_subject(run(reboot="when_needed"))
 
 
 def libc():
