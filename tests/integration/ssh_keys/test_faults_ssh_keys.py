@@ -101,7 +101,7 @@ def two(tmp_path):
     made.stop()
 
 
-@pytest.mark.parametrize(("hosts", "stride"), [(("web1",), 1), (("web1", "web2"), 7)], ids=["one", "two"])
+@pytest.mark.parametrize(("hosts", "stride"), [(("web1",), 1), (("web1", "web2"), 13)], ids=["one", "two"])
 def test_killed_at_every_single_step_no_host_is_locked_out_and_the_next_run_converges(tmp_path, hosts, stride):
     """Each run is killed later than the one before, and has to make up for it; every other one has no overlap.
 
