@@ -45,7 +45,7 @@ def _parts(template: str) -> list[int | str]:
 # Rules of log_scan as (expression, what stands before the value, what stands after it).
 _OURS = (
     (
-        r"(?i)(--?[\w-]*(?:pass(?:word|wd|phrase)?|secret|token|api-?key|access-?key)[\w-]*\s+)(?!-)[^\s;|&\"'\\]+",
+        r"(?i)((?<![\w-])--?[\w-]*(?:pass(?:word|wd|phrase)?|secret|token|api-?key|access-?key)[\w-]*\s+)(?!-)[^\s;|&\"'\\]+",
         r"\1?",
     ),
     (r"(?i)(\b(?:password|identified\s+by|identified\s+with\s+\w+\s+(?:by|as))\s+')(?:[^'\\]|''|\\.)*(')", r"\1?\2"),

@@ -28,6 +28,7 @@ S = "Zx9-canary"
         (f"requirepass {S}", "requirepass <secret-1>"),
         (f"curl -u admin:{S} http://x", "curl -u admin:<secret-1> http://x"),
         ("password=<secret-9>", "password=<secret-9>"),
+        ("detect-secrets root", "detect-secrets root"),
         ("the passenger list", "the passenger list"),
         ("session opened for user root", "session opened for user root"),
     ],
