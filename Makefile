@@ -12,6 +12,8 @@ VENV := .work/venv
 LATEST := .work/venv-latest
 # A server that the integration tests check (tests/integration/health/mlflow-requirements.txt).
 MLFLOW := .work/mlflow
+# The program that starts playbooks by alerts (tests/integration/eda/rulebook-requirements.txt).
+RULEBOOK := .work/rulebook
 COLLECTION := .work/collections/ansible_collections/sre/runbooks
 PIP_INSTALL := -m pip install --disable-pip-version-check
 
@@ -26,7 +28,7 @@ DEV_REQUIREMENTS := $(RUN_REQUIREMENTS) requirements-dev.txt
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.work/cache/pycache
 
-.PHONY: help mlflow setup setup-run setup-latest packages demo test lint sanity unit integration molecule latest bench docs build format clean
+.PHONY: help mlflow rulebook setup setup-run setup-latest packages demo test lint sanity unit integration molecule latest bench docs build format clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +68,13 @@ $(MLFLOW)/.done: tests/integration/health/mlflow-requirements.txt
 	@$(call quietly,$(MLFLOW)/bin/python $(PIP_INSTALL) --no-deps "mlflow==$$(sed -n 's/^mlflow-skinny==//p' $<)")
 	@touch $@
 
+rulebook: $(RULEBOOK)/.done ## The ansible-rulebook of the integration tests
+$(RULEBOOK)/.done: tests/integration/eda/rulebook-requirements.txt
+	@rm -rf $(RULEBOOK) && "$$(tools/find-python)" -m venv $(RULEBOOK)
+	@echo "Installing ansible-rulebook into $(RULEBOOK)"
+	@$(call quietly,$(RULEBOOK)/bin/python $(PIP_INSTALL) -r $<)
+	@touch $@
+
 $(COLLECTION):
 	@mkdir -p $(@D) && ln -sfn ../../../.. $@
 
@@ -94,7 +103,7 @@ sanity: setup ## ansible-test sanity, with no ignore file
 unit: setup ## Unit tests
 	@pytest tests/unit $(PARALLEL) $(ARGS)
 
-integration: setup mlflow ## Integration tests: real servers of this machine's packages
+integration: setup mlflow rulebook ## Integration tests: real servers of this machine's packages
 	@pytest tests/integration $(PARALLEL) $(ARGS)
 
 image: ## Build the image of the lab's hosts, unless podman has it

@@ -70,7 +70,7 @@ def test_hostile_lines_take_no_time():
 def test_lines_that_were_broken_keep_their_numbers():
     text = "short\n" + "x" * 10_000 + "\nlast\n"
     staged, continued = _staging._wrapped(text)
-    piece = _staging.Piece("0.conf", None, 7, continued)  # type: ignore[arg-type]
+    piece = _staging.Piece("0.conf", None, 7, continued)
     lines = staged.split("\n")
     assert max(map(len, lines)) <= 4096
     assert [piece.line(number) for number in range(1, len(lines))] == [8, *[9] * (len(lines) - 3), 10]
