@@ -108,13 +108,15 @@ def test_a_bundle_that_cannot_be_fetched_is_told_and_nonsense_keeps_the_host_in_
 
 
 def test_the_baseline_is_one_task_and_only_of_a_healthy_host(role, tmp_path):
+    due = {"diagnostics_baseline_days": 1}
     hosts = {
-        "well": {"health_result": {"status": "ok"}},
-        "sick": {"health_result": {"status": "critical"}},
-        "off": {"health_result": {"status": "ok"}, "diagnostics_baseline": False},
+        "well": {"health_result": {"status": "ok"}, **due},
+        "sick": {"health_result": {"status": "critical"}, **due},
+        "off": {"health_result": {"status": "ok"}, "diagnostics_baseline": False, **due},
+        "another day": {"health_result": {"status": "ok"}, "diagnostics_baseline_days": 2_000_000},
     }
     output, shown = role(hosts, tasks_from="baseline")
-    kept = [(tmp_path / f"state{number}" / "diagnostics-baseline.json").exists() for number in range(3)]
-    assert kept == [True, False, False]
+    kept = [(tmp_path / f"state{number}" / "diagnostics-baseline.json").exists() for number in range(4)]
+    assert kept == [True, False, False, False]
     assert not shown["well"]["result"]["changed"]
     assert output.count("\nTASK [") == 2, "one for the baseline, one of this test"
