@@ -110,8 +110,8 @@ notes:
   - B(store) makes keys in a table that a service reads (C(engine) V(sqlite), V(postgresql) or V(mysql) with its connection, C(table), C(columns), C(hash),
     C(prefix), C(bytes), C(owner), C(role), C(permissions), C(expires_in), C(times)).
   - B(http) makes them by an admin API (C(url), C(headers), C(create), C(revoke), C(list)).
-  - B(postgresql_role) and B(mysql_user) give two users in turn new passwords (C(users), C(group), C(same_rights), C(bytes), C(expires_in), C(account_host), and a
-    connection). The consumers need C(template) or C(user_variable).
+  - B(postgresql_role) and B(mysql_user) give two users in turn new passwords (C(users), C(group), C(same_rights), C(bytes), C(expires_in), C(account_host),
+    and a connection). The consumers need C(template) or C(user_variable).
   - B(command) has programs make them (C(create), C(revoke), C(list), C(environment), C(generate)). B(vault) keeps them in a KV version 2 engine of HashiCorp
     Vault or OpenBao (C(url), C(mount), C(path), C(field), C(token), C(token_file), C(token_variable), C(namespace)). See docs/keys.md.
 seealso:

@@ -130,7 +130,16 @@ def _audited(
 
 
 def _ask(asked: t.Sequence[str], options: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
-    argv = [options["program"] or _installed(context.state_dir), "--format", "json", "--progress-spinner", "off", "--desc", "off", *asked]
+    argv = [
+        options["program"] or _installed(context.state_dir),
+        "--format",
+        "json",
+        "--progress-spinner",
+        "off",
+        "--desc",
+        "off",
+        *asked,
+    ]
     argv += ["--vulnerability-service", options["service"]]
     if options["url"]:
         argv += ["--osv-url", options["url"]]
