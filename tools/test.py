@@ -20,13 +20,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".work" / "log"
 
-# Group after group; in a group the lanes run at the same time, each one part after another. What is timed or starts
-# servers of its own runs alone.
+# Group after group; in a group the lanes run at the same time, each one part after another. What uses both cores by itself
+# runs alone; Molecule mostly waits for its hosts.
 GROUPS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("lint", "sanity", "unit"), ("image", "demo")),
     (("integration",),),
-    (("molecule",),),
-    (("latest",),),
+    (("molecule",), ("latest",)),
 )
 NEEDS = {"molecule": "image"}
 PYTEST_CLOSING = re.compile(r"^(=+ )?\d+ (passed|failed|error)\b.* in [\d.]+s.*$")
