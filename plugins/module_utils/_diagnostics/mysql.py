@@ -31,22 +31,22 @@ QUERIES: dict[str, tuple[str, ...]] = {
                      "trx_rows_locked, trx_rows_modified, trx_isolation_level, trx_query AS query FROM information_schema.innodb_trx LIMIT 500"),),
     "waits": (
         ("SELECT w.requesting_trx_id, r.trx_mysql_thread_id AS waiting, b.trx_mysql_thread_id AS blocking, l.lock_table, l.lock_mode "
-        "FROM information_schema.innodb_lock_waits w JOIN information_schema.innodb_trx r ON r.trx_id = w.requesting_trx_id "
-        "JOIN information_schema.innodb_trx b ON b.trx_id = w.blocking_trx_id "
-        "LEFT JOIN information_schema.innodb_locks l ON l.lock_id = w.requested_lock_id LIMIT 500"),
+         "FROM information_schema.innodb_lock_waits w JOIN information_schema.innodb_trx r ON r.trx_id = w.requesting_trx_id "
+         "JOIN information_schema.innodb_trx b ON b.trx_id = w.blocking_trx_id "
+         "LEFT JOIN information_schema.innodb_locks l ON l.lock_id = w.requested_lock_id LIMIT 500"),
         ("SELECT w.requesting_engine_transaction_id, r.trx_mysql_thread_id AS waiting, b.trx_mysql_thread_id AS blocking "
-        "FROM performance_schema.data_lock_waits w JOIN information_schema.innodb_trx r ON r.trx_id = w.requesting_engine_transaction_id "
-        "JOIN information_schema.innodb_trx b ON b.trx_id = w.blocking_engine_transaction_id LIMIT 500"),
+         "FROM performance_schema.data_lock_waits w JOIN information_schema.innodb_trx r ON r.trx_id = w.requesting_engine_transaction_id "
+         "JOIN information_schema.innodb_trx b ON b.trx_id = w.blocking_engine_transaction_id LIMIT 500"),
     ),
     "settings": (
         ("SELECT variable_name, global_value, global_value_origin, default_value FROM information_schema.system_variables "
-        "WHERE global_value_origin <> 'COMPILE-TIME' OR NOT global_value <=> default_value"),
+         "WHERE global_value_origin <> 'COMPILE-TIME' OR NOT global_value <=> default_value"),
         "SELECT variable_name, variable_source, variable_path FROM performance_schema.variables_info WHERE variable_source <> 'COMPILED'",
     ),
     "tables": (("SELECT table_schema AS `schema`, table_name AS name, engine, table_rows, data_length + index_length AS size_bytes, data_free "
                "FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('mysql', 'sys', 'performance_schema', "
-               "'information_schema') ORDER BY 5 DESC LIMIT 500"),),
-    "statements": (("SELECT schema_name, digest_text AS query, count_star, round(sum_timer_wait / 1e9) AS total_ms, round(avg_timer_wait / 1e9, 2) AS mean_ms, "
+                "'information_schema') ORDER BY 5 DESC LIMIT 500"),),
+     "statements": (("SELECT schema_name, digest_text AS query, count_star, round(sum_timer_wait / 1e9) AS total_ms, round(avg_timer_wait / 1e9, 2) AS mean_ms, "
                    "sum_rows_examined, sum_no_index_used FROM performance_schema.events_statements_summary_by_digest ORDER BY sum_timer_wait DESC LIMIT 50"),),
     "replication": ("SHOW REPLICA STATUS", "SHOW SLAVE STATUS"),
 }  # fmt: skip
