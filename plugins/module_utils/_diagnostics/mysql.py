@@ -44,10 +44,10 @@ QUERIES: dict[str, tuple[str, ...]] = {
         "SELECT variable_name, variable_source, variable_path FROM performance_schema.variables_info WHERE variable_source <> 'COMPILED'",
     ),
     "tables": (("SELECT table_schema AS `schema`, table_name AS name, engine, table_rows, data_length + index_length AS size_bytes, data_free "
-               "FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('mysql', 'sys', 'performance_schema', "
+                "FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('mysql', 'sys', 'performance_schema', "
                 "'information_schema') ORDER BY 5 DESC LIMIT 500"),),
-     "statements": (("SELECT schema_name, digest_text AS query, count_star, round(sum_timer_wait / 1e9) AS total_ms, round(avg_timer_wait / 1e9, 2) AS mean_ms, "
-                   "sum_rows_examined, sum_no_index_used FROM performance_schema.events_statements_summary_by_digest ORDER BY sum_timer_wait DESC LIMIT 50"),),
+    "statements": (("SELECT schema_name, digest_text AS query, count_star, round(sum_timer_wait / 1e9) AS total_ms, round(avg_timer_wait / 1e9, 2) AS mean_ms, "
+                    "sum_rows_examined, sum_no_index_used FROM performance_schema.events_statements_summary_by_digest ORDER BY sum_timer_wait DESC LIMIT 50"),),
     "replication": ("SHOW REPLICA STATUS", "SHOW SLAVE STATUS"),
 }  # fmt: skip
 _UNKNOWN = ("1109", "1146", "1064", "1054")
