@@ -57,6 +57,8 @@ options:
       - C(database_restore) has C(restore) (options of M(sre.runbooks.restore)) and C(units), which are stopped meanwhile. V(1/d).
       - C(command) has C(argv), C(undo_argv), C(run_as), C(timeout) (V(60s)). V(3/h).
       - C(http) has C(url), C(method) (V(POST)), C(headers), C(body), C(status), C(validate_certs), C(ca_path), C(timeout) (V(30s)).
+      - C(maintenance_mode) has C(switch) and C(alertmanager) (as in M(sre.runbooks.maintenance)), C(lease) (V(30m), it goes off by itself then),
+        C(owner). V(2/h). Can be taken back.
     type: list
     elements: dict
     required: true
@@ -73,6 +75,7 @@ seealso:
   - module: sre.runbooks.health_check
   - module: sre.runbooks.diagnostics
   - module: sre.runbooks.restore
+  - module: sre.runbooks.maintenance
 """
 
 EXAMPLES = r"""

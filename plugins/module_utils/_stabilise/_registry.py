@@ -17,6 +17,7 @@ NAMES: tuple[str, ...] = (
     "command",
     "database_restore",
     "http",
+    "maintenance_mode",
     "queue_clear",
     "release_rollback",
     "service_restart",
@@ -41,6 +42,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._stabilise import http
 
         return http
+    if name == "maintenance_mode":
+        from ansible_collections.sre.runbooks.plugins.module_utils._stabilise import maintenance_mode
+
+        return maintenance_mode
     if name == "queue_clear":
         from ansible_collections.sre.runbooks.plugins.module_utils._stabilise import queue_clear
 
