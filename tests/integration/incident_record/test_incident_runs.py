@@ -32,8 +32,8 @@ OPEN = ("incident", {"state": "opened", "type": "unresponsive"})
 IDS = "{{ found.ids }}"
 
 
-def answers(stage, result, *, other=WELL):
-    return ("answers", {stage: {"f11-app": result, "f11-db": result, "mcp-app": other}})
+def answers(stage, result, *, other=None):
+    return ("answers", {stage: {"f11-app": result, "f11-db": result, "mcp-app": other or WELL}})
 
 
 def test_a_run_opens_records_and_shows_the_table_without_a_connection(project):

@@ -127,12 +127,14 @@ def web(certificates: Certificates) -> Iterator[Web]:
     state.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
-    with _proxy(state):
-        yield state
-    state.stop.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        with _proxy(state):
+            yield state
+    finally:
+        state.stop.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @contextlib.contextmanager
@@ -163,10 +165,12 @@ def _proxy(state: Web) -> Iterator[None]:
                 threading.Thread(target=serve, args=(client,), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
-    yield
-    # A blocked accept() is not woken by close() alone.
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
+    try:
+        yield
+    finally:
+        # A blocked accept() is not woken by close() alone.
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
@@ -221,8 +225,10 @@ def mail(certificates: Certificates, user: str, password: str, implicit: bool = 
     controller = Server(Handler(), hostname="127.0.0.1", port=free_port(), **tls, **options)
     controller.start()
     state.port = controller.port
-    yield state
-    controller.stop()
+    try:
+        yield state
+    finally:
+        controller.stop()
 
 
 class _Implicit(SMTP):
