@@ -60,9 +60,18 @@ def answer_of(hostvars: t.Any, name: str, stages: Sequence[str]) -> HostAnswer:
 
 
 def registered_by(hostvars: t.Any, name: str, stages: Sequence[str]) -> dict[str, t.Any]:
-    """Return by stage what the host `name` registered, as it is."""
+    """Return by stage what the host `name` registered, as it is.
+
+    A stage's variable is `<stage>_result`; a role of several stages, such as incident, puts its own name before it.
+    """
     variables = hostvars.raw_get(name)
-    return {stage: variables[f"{stage}_result"] for stage in stages if f"{stage}_result" in variables}
+    found = {}
+    for stage in stages:
+        for variable in (f"{stage}_result", f"incident_{stage}_result"):
+            if variable in variables:
+                found[stage] = variables[variable]
+                break
+    return found
 
 
 def system_of(hostvars: t.Any, name: str) -> str:

@@ -90,6 +90,7 @@ def _result(
 def _shown(handled: Handled, request: Request, paths: Mapping[str, str]) -> dict[str, t.Any]:
     """Return an incident as the result has it, and as the role that notifies takes it."""
     incident, due = handled.incident, handled.due
+    to_tell = [{"contact": contact, "level": level} for contact, level in due.to_tell]
     names = (
         "id", "type", "system", "title", "link", "source", "severity", "why", "state", "verified", "started", "detected", "acknowledged",
         "acknowledged_by", "stable", "closed", "alerts", "progress",
@@ -100,7 +101,8 @@ def _shown(handled: Handled, request: Request, paths: Mapping[str, str]) -> dict
         "assessed": incident.assessed,
         "summary": _summary(incident),
         "level": due.level or next(reversed(incident.levels), ""),
-        "to_tell": [{"contact": contact, "level": level} for contact, level in due.to_tell],
+        "to_tell": to_tell,
+        "untried": [each for each in to_tell if each["contact"] not in {one["contact"] for one in incident.told}],
         "next_level": due.next_level,
         "next_at": due.next_at,
         "told": list(incident.told),
