@@ -32,3 +32,18 @@ attributes:
     membership:
       - sre.runbooks.all
 """
+
+    # A virtual module, whose whole work is an action.
+    CONTROLLER = r"""
+options: {}
+attributes:
+  action:
+    description: Has an action that runs on the controller.
+    support: full
+  bypass_host_loop:
+    description: Runs once for all hosts of the play.
+    support: full
+  connection:
+    description: Connects to hosts.
+    support: none
+"""

@@ -104,20 +104,12 @@ options:
 extends_documentation_fragment:
   - sre.runbooks.attributes
   - sre.runbooks.attributes.actiongroup
+  - sre.runbooks.attributes.controller
 attributes:
   check_mode:
     support: full
     details: Nothing is sent or written; the outcomes say what would be.
   diff_mode:
-    support: none
-  action:
-    description: Has an action that runs on the controller.
-    support: full
-  bypass_host_loop:
-    description: Runs once for all hosts of the play.
-    support: full
-  connection:
-    description: Connects to hosts.
     support: none
 requirements:
   - apprise >= 1.13 (on the controller)

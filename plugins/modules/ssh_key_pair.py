@@ -66,20 +66,12 @@ options:
 extends_documentation_fragment:
   - sre.runbooks.attributes
   - sre.runbooks.attributes.actiongroup
+  - sre.runbooks.attributes.controller
 attributes:
   check_mode:
     support: full
     details: Nothing is made or written.
   diff_mode:
-    support: none
-  action:
-    description: Has an action that runs on the controller.
-    support: full
-  bypass_host_loop:
-    description: Runs once for all hosts of the play.
-    support: full
-  connection:
-    description: Connects to hosts.
     support: none
 seealso:
   - module: sre.runbooks.ssh_keys
