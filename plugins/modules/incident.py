@@ -96,7 +96,9 @@ options:
     type: dict
     default: {}
   stages:
-    description: Stages whose results are taken in, V(detect) for the registered variable C(detect_result) or C(incident_detect_result). V(verify) for the state V(stable).
+    description:
+      - Stages whose results are taken in, V(detect) for the registered variable C(detect_result) or C(incident_detect_result).
+      - V(verify) for the state V(stable).
     type: list
     elements: str
     default: []
@@ -243,7 +245,8 @@ incident:
   description:
     - "The worst of RV(incidents): C(id), C(type), C(system), C(hosts), C(title), C(link), C(summary), C(severity), C(why), C(state), C(verified), C(level),
       C(acknowledged), C(progress), C(to_tell), C(next_level), C(next_at), C(timings), C(paths), C(resumed), C(reopened)."
-    - "C(to_tell) is a list of C({contact, level}) - who is due and has not been told, C(untried) those of them with whom it was never tried. C(progress) says by host and stage how far each host came."
+    - "C(to_tell) is a list of C({contact, level}) - who is due and has not been told, C(untried) those of them with whom it was never tried.
+      C(progress) says by host and stage how far each host came."
     - "C(timings) are C(started), C(detected), C(acknowledged), C(stable), C(closed), and C(detect_seconds), C(acknowledge_seconds),
       C(resolve_seconds) with C(detect_within) and C(resolve_within) the targets."
     - Empty when there is none.
