@@ -24,6 +24,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -72,8 +73,10 @@ def running(log, *argv, env=None):
     try:
         yield child
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
+        # A playbook that was started has a session of its own, and would outlive the program that started it.
+        for process in [*psutil.Process(child.pid).children(recursive=True), psutil.Process(child.pid)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         child.wait()
 
 
@@ -160,6 +163,7 @@ def stage(tmp_path):
         path = inventory(tmp_path, application)
         environment = {
             **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "TMPDIR": str(tmp_path),
             "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"), "ANSIBLE_REMOTE_TEMP": str(tmp_path / "tmp"),
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".work/collections"), "ANSIBLE_HOME": str(tmp_path / "ansible"),
             "RUNBOOKS_EDA_TOKEN": TOKEN, "RUNBOOKS_EDA_PORT": str(ports["rulebook"]), "RUNBOOKS_EDA_HOST": "127.0.0.1",
