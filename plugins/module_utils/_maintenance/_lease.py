@@ -58,6 +58,10 @@ def names(state_dir: str) -> list[str]:
         return sorted(each[:-5] for each in os.listdir(folder(state_dir)) if each.endswith(".json") and each[0] != ".")
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise RunbookError(
+            f"{folder(state_dir)}: cannot be read: {error.strerror}. Make it a folder of ours."
+        ) from error
 
 
 def save(state_dir: str, lease: Lease) -> None:

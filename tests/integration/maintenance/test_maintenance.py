@@ -43,7 +43,7 @@ def test_i9_the_application_goes_into_maintenance_and_out_of_it(run, host, appli
 
 
 def test_i9_the_lease_ends_by_itself_and_what_comes_later_is_told(run, host, application):
-    run("on", lease="2s", switch=http(application))
+    run("on", lease="1s", switch=http(application))
     (keeper,) = host.keepers()
     assert is_on(application)
     # A process of its own: no session, terminal or file of the run that began it.

@@ -208,3 +208,32 @@ def test_i5_a_unit_on_a_host_without_systemd_is_told(run, flag):
     assert result["outcomes"][0]["status"] == "critical"
     assert "systemctl" in result["outcomes"][0]["summary"]
     assert time.time() - os.stat(flag.path.parent).st_mtime < 60
+
+
+def test_i5_maintenance_mode_is_entered_for_a_time_and_taken_back(run, application, flag):
+    """The mode goes on, does not help, and is taken back; a second time it stays and ends by itself."""
+
+    def is_on():
+        return application.admin("GET", "/admin/maintenance-mode").body["maintenance"]
+
+    switch = {
+        "kind": "http", "url": f"{application.url}/admin/maintenance-mode", "headers": {"Authorization": f"Bearer {application.token}"},
+    }  # fmt: skip
+    enter = action("close", "maintenance_mode", switch=switch, lease="3s")
+    looked = run(enter, verify=flag.verify, _ansible_check_mode=True)
+    assert "would enter maintenance mode: would be on until" in looked["outcomes"][0]["summary"]
+    assert not is_on()
+    result = run({**enter, "undo": True}, verify=flag.verify)
+    assert result["outcomes"][0]["summary"].endswith(f"Taken back: maintenance mode off: DELETE {switch['url']}")
+    assert not is_on()
+    result = run(enter, verify=flag.verify, incident="INC-2")
+    assert "maintenance mode on until" in result["outcomes"][0]["summary"]
+    assert application.token not in json.dumps(result)
+    assert is_on()
+    deadline = time.monotonic() + 8
+    while is_on():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert run(action("close", "maintenance_mode", switch={"kind": "x"}), verify=flag.verify)["msg"].startswith(
+        "switch.kind: 'x' is no kind of switch"
+    )
