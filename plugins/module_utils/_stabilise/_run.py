@@ -59,7 +59,10 @@ class Stabilise:
         bad = self._bad(self._settings.verify)
         took: list[Took] = []
         helped = ""
-        if bad:
+        if not bad:
+            # A run whose controller was killed has gone on to its end: nobody else knows what it did.
+            took = [self._again(action, entry) for action, entry in self._ended()]
+        else:
             for action in self._settings.actions:
                 took.append(self._one(action))
                 if self._dry or not took[-1].changed:
@@ -82,6 +85,9 @@ class Stabilise:
         host = self._host._replace(now=time.time())
         told = []
         for check, seen in zip(checks, _health.observe(checks, host, CHECK_LIMITS)):
+            if hasattr(check.family, "follow") and not isinstance(seen, RunbookError):
+                # What can be told only after days of observations is not the matter now.
+                seen, _memory = check.family.follow(check, seen, {}, host.now)
             told += [
                 f"{each['subject']}: {each['summary']}"
                 for each in _health.judge(check, seen, {}, host.now)
@@ -103,7 +109,7 @@ class Stabilise:
     def _one(self, action: Action) -> Took:
         entry = self._journal.entry(action.name)
         if entry and entry["state"] != "begun":
-            return self._told(action, "skipped", f"was taken for this incident already: {entry.get('told', '')}")
+            return self._again(action, entry)
         refused = self._guarded(action)
         if refused:
             return self._told(action, "skipped", f"not taken: {refused}")
@@ -120,6 +126,14 @@ class Stabilise:
             return self._told(action, "ok", f"would {look.would}", True)
         # A run that was killed has kept what was there before it.
         return self._apply(action, Look(entry["before"], look.would) if entry else look)
+
+    def _ended(self) -> list[tuple[Action, dict[str, t.Any]]]:
+        """The actions that were taken for this incident, with what the journal has of them."""
+        known = [(action, self._journal.entry(action.name)) for action in self._settings.actions]
+        return [(action, entry) for action, entry in known if entry and entry["state"] != "begun"]
+
+    def _again(self, action: Action, entry: t.Mapping[str, t.Any]) -> Took:
+        return self._told(action, "skipped", f"was taken for this incident already: {entry.get('told', '')}")
 
     def _guarded(self, action: Action) -> str:
         """Why the guard refuses; empty when it does not."""
@@ -180,8 +194,9 @@ class Stabilise:
 def run(
     settings: Settings, commands: Commands, state_dir: str, dry: bool, hide: t.Callable[[set[str]], None]
 ) -> dict[str, t.Any]:
-    """Stabilise this host; two runs at a time would undo each other's work."""
+    """Stabilise this host; two runs at a time would undo each other's work, so that one waits for the other."""
     if dry:
         return Stabilise(settings, commands, state_dir, dry, hide).run()
-    with lock.hold(os.path.join(state_dir, "locks"), STAGE):
+    # One whose controller was killed goes on: what it does need not be done by the next.
+    with lock.hold(os.path.join(state_dir, "locks"), STAGE, settings.timeout):
         return Stabilise(settings, commands, state_dir, dry, hide).run()

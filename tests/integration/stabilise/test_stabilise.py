@@ -158,9 +158,16 @@ def test_killed_after_an_action_that_helped_nothing_more_is_done(run, flag, tmp_
     assert not result["changed"]
 
 
+def test_i5_a_guard_needs_no_days_of_observations(run, flag, tmp_path):
+    """The disk of the reference inventory is judged by its pace of the last week too, which a call alone cannot know."""
+    disk = {"name": "disk", "type": "disk", "critical": "> 99.9", "metrics": {"full_in_seconds": {"critical": "< 1s"}}}
+    result = run({**flag.touch(), "guard": {"healthy": [disk]}}, verify=flag.verify)
+    assert statuses(result) == [("command:touch", "ok"), ("host", "ok")]
+
+
 def test_two_runs_at_once(run, flag, tmp_path):
     with lock.hold(str(tmp_path / "state/locks"), "stabilise"):
-        result = run(flag.touch(), verify=flag.verify)
+        result = run(flag.touch(), verify=flag.verify, timeout="1s")
     assert result["failed"]
     assert "another run holds this lock" in result["msg"]
     assert not flag.path.exists()
