@@ -64,7 +64,7 @@ def _detach(state_dir: str, name: str) -> None:
         os.close(writing)
         os.waitpid(child, 0)
         with os.fdopen(reading, "rb") as stream:
-            sys.exit(0 if stream.read() == READY else 1)
+            os._exit(0 if stream.read() == READY else 1)
     os.setsid()
     if os.fork():
         os._exit(0)
@@ -112,7 +112,7 @@ def _over(state_dir: str, name: str, held: contextlib.ExitStack, is_unit: bool) 
             held.close()
             return True
     except RunbookError as error:
-        print(error, file=sys.stderr, flush=True)
+        _say(error)
         return False
 
 
@@ -121,11 +121,17 @@ def _ended(state_dir: str, lease: _lease.Lease) -> bool:
     try:
         _lease.release(state_dir, lease, "expired", Work(run, time.monotonic() + SWITCH_SECONDS))
     except RunbookError as error:
-        print(error, file=sys.stderr, flush=True)
+        _say(error)
         lease["problem"] = str(error)
         _lease.save(state_dir, lease)
         return False
     return True
+
+
+def _say(error: Exception) -> None:
+    """For the journal of systemd; a process of its own says it to nobody."""
+    sys.stderr.write(f"{error}\n")
+    sys.stderr.flush()
 
 
 def run(argv: t.Sequence[str], seconds: float) -> tuple[int, str]:
@@ -160,7 +166,7 @@ def _forget_unit(name: str) -> None:
         run([shutil.which("systemctl") or "/bin/systemctl", "disable", "--quiet", "--", unit(name)], 30)
         os.unlink(os.path.join(UNITS, unit(name)))
     except (RunbookError, OSError) as error:
-        print(error, file=sys.stderr, flush=True)
+        _say(error)
 
 
 if __name__ == "__main__":
