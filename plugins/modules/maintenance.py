@@ -108,7 +108,7 @@ status:
   returned: always, unless an option is wrong
   type: str
   sample: ok
-on:
+active:
   description: Whether the mode is on; null where nobody can know, or nothing is switched.
   returned: success
   type: bool
@@ -176,11 +176,13 @@ startup.compile_once()
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import command, runbook, state
-from ansible_collections.sre.runbooks.plugins.module_utils._health import _run as _health
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._maintenance import _run, _settings
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
+
+SHORTEST_SECRET = 8
 
 
 def main() -> None:
@@ -191,10 +193,23 @@ def main() -> None:
 def maintenance(module: AnsibleModule) -> dict[str, t.Any]:
     """Read the options, switch, return the envelope."""
     settings, secrets = _settings.read(module.params)
-    module.no_log_values.update(secrets)
     commands = command.Commands(module.run_command)
-    result = _run.run(settings, commands, state.directory(module.params["state_dir"]), module.check_mode)
-    return _health.conceal(result, secrets)
+    try:
+        result = _run.run(settings, commands, state.directory(module.params["state_dir"]), module.check_mode)
+    except RunbookError as error:
+        raise RunbookError(blotted(str(error), secrets)) from error
+    for each in result["outcomes"]:
+        each["summary"] = blotted(each["summary"], secrets)
+    result["diff"]["after"] = blotted(result["diff"]["after"], secrets)
+    return result
+
+
+def blotted(text: str, secrets: t.Collection[str]) -> str:
+    """The text without secrets. Subjects and figures stay: a body such as `maintenance` would make another thing of them."""
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, "********")
+    return text
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class Maintenance:
         self._silenced = False
 
     def run(self) -> dict[str, t.Any]:
-        """Return the envelope, with `on`, `owner`, `until`, `left_seconds`, `ours`."""
+        """Return the envelope, with `active`, `owner`, `until`, `left_seconds`, `ours`."""
         if self._dry or self._settings.state == "status":
             told = self._turned()
         else:
@@ -77,7 +77,7 @@ class Maintenance:
         )  # fmt: skip
         changed = told.changed or self._silenced
         return envelope(
-            [*([shown] if told.text else []), *self._silences], changed, on=told.on, left_seconds=round(left, 1),
+            [*([shown] if told.text else []), *self._silences], changed, active=told.on, left_seconds=round(left, 1),
             owner=lease["owner"] if lease else "", until=_lease.until(lease) if lease else "",
             ours=bool(lease and lease["ours"]),
             diff={"before": "", "after": f"{told.text}\n" if told.changed else ""},

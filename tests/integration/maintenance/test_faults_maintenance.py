@@ -74,7 +74,7 @@ def test_killed_at_each_step_of_switching_on_the_next_run_goes_on(run, host, ale
         assert host.keepers(), "on, and nobody who would switch it off"
     lease = host.lease()
     again = run("on", **options)
-    assert (again["status"], again["on"], again["ours"], len(host.keepers())) == ("ok", True, True, 1), lease
+    assert (again["status"], again["active"], again["ours"], len(host.keepers())) == ("ok", True, True, 1), lease
     assert len([each for each in alerts.silences() if each["matchers"][0]["value"] == host.folder.name]) == 1
     assert run("off", alertmanager=silence)["status"] == "ok"
     assert not host.flag.exists()
@@ -97,7 +97,7 @@ def test_killed_at_each_step_of_switching_off_the_next_run_ends_it(run, host, al
     with start(host, "off", STEPS, str(step), alertmanager=silence) as process:
         assert process.wait() == -signal.SIGKILL
     again = run("off", switch=host.switch(), alertmanager=silence)
-    assert (again["status"], again["on"]) == ("ok", False)
+    assert (again["status"], again["active"]) == ("ok", False)
     assert not host.flag.exists()
     assert host.lease() is None
     assert not [each for each in alerts.silences() if each["matchers"][0]["value"] == host.folder.name]

@@ -23,7 +23,7 @@ def only(result):
 
 def test_i9_the_application_goes_into_maintenance_and_out_of_it(run, host, application):
     result = run("on", lease="1h", switch=http(application), reason="release 2")
-    assert (result["status"], result["changed"], result["on"], result["ours"]) == ("ok", True, True, True)
+    assert (result["status"], result["changed"], result["active"], result["ours"]) == ("ok", True, True, True)
     assert 3590 < result["left_seconds"] <= 3600
     assert is_on(application)
     assert application.call("GET", "/api/v1/whoami").status == 503
@@ -33,7 +33,7 @@ def test_i9_the_application_goes_into_maintenance_and_out_of_it(run, host, appli
     assert (status["owner"], status["changed"]) == ("ops", False)
     assert only(status)[1].startswith("on until")
     result = run("off", switch=http(application))
-    assert (result["changed"], result["on"]) == (True, False)
+    assert (result["changed"], result["active"]) == (True, False)
     assert not is_on(application)
     assert host.lease() is None
     again = run("off", switch=http(application))

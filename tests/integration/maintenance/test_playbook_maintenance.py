@@ -88,6 +88,8 @@ def test_i9_backup_way_back_mode_on_work_mode_off_verified(play, hosts, applicat
     each = {
         "one": {
             "runbooks_maintenance": {"switch": http(application), "lease": "5m", "alertmanager": alertmanager},
+            "maintenance_steps": ["database_maintenance"],
+            "runbooks_databases_x": [{"name": "app", "engine": "sqlite", "path": str(application.database)}],
             "runbooks_checks_x": [{"name": "api", "type": "http", "url": f"{application.url}/api/v1/whoami", "headers": headers}],
         }
     }  # fmt: skip
@@ -101,6 +103,7 @@ def test_i9_backup_way_back_mode_on_work_mode_off_verified(play, hosts, applicat
     assert (one.folder / "settings").read_text() == "new\n"
     assert found["one"]["work"] == ("ok", "the work is done")
     assert found["one"]["maintenance:maintenance"][0] == "ok"
+    assert found["one"]["sqlite:app"][0] == "ok"
     assert "would restore" in " ".join(text for _status, text in found["one"].values())
     assert one.events() == ["begun", "off"]
     assert f'"value":"{one.folder}"' in (one.folder / "silences").read_text()

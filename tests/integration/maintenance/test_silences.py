@@ -88,7 +88,7 @@ def test_what_alertmanager_refuses_is_a_warning(run, host, alerts):
     wrong = {"url": alerts.url, "matchers": [{"name": "host", "value": "(", "regex": True}]}
     result = run("on", switch=host.switch(), alertmanager=wrong)
     status, text = outcomes(result)["silence:maintenance"]
-    assert (status, result["on"]) == ("warning", True)
+    assert (status, result["active"]) == ("warning", True)
     assert "status 400" in text
 
 
@@ -96,7 +96,7 @@ def test_alertmanager_down_stops_nobody_and_is_caught_up_with(run, host, tmp_pat
     manager = Alertmanager(tmp_path)
     options = {"url": manager.url, "matchers": [{"name": "host", "value": "here"}]}
     result = run("on", lease="1h", switch=host.switch(), alertmanager=options)
-    assert (result["status"], result["on"], host.flag.exists()) == ("warning", True, True)
+    assert (result["status"], result["active"], host.flag.exists()) == ("warning", True, True)
     assert "alerts are not silenced" in outcomes(result)["silence:maintenance"][1]
     with manager.running():
         assert run("on", lease="1h", switch=host.switch(), alertmanager=options)["changed"]

@@ -103,6 +103,15 @@ def checks(place: Place) -> list[dict[str, Any]]:
     return found
 
 
+def switch(place: Place) -> dict[str, Any]:
+    """Maintenance mode of the application."""
+    return {
+        "kind": "http", "url": f"{place.url}/admin/maintenance-mode",
+        "headers": {"Authorization": f"Bearer {place.token}", "X": canary("switch-header")},
+        "on_body": {"note": canary("switch-on")}, "off_body": {"note": canary("switch-off")},
+    }  # fmt: skip
+
+
 def actions(place: Place) -> list[dict[str, Any]]:
     """Actions on a service that is ill, each with secrets of its own."""
     free = {"wait": "0s", "guard": {"always": "nothing is there to be harmed"}}
@@ -117,6 +126,7 @@ def actions(place: Place) -> list[dict[str, Any]]:
         {"name": "flush there", "action": "cache_flush", "http": request, **free},
         {"name": "clear", "action": "queue_clear", "redis": wrong(place.redis, "redis-queue"), "key": "queue", **free},
         {"name": "clear there", "action": "queue_clear", "http": request, **free},
+        {"name": "close", "action": "maintenance_mode", "switch": {**switch(place), "look_url": f"{place.url}/no-such-page"}, **free},
         {"name": "restore", "action": "database_restore", **free,
          "restore": {"restores": [{"name": "nothing", "engine": "postgresql", **wrong(place.postgresql, "restore")}], "directory": f"{place.folder}/backups"}},
     ]  # fmt: skip
@@ -208,6 +218,12 @@ def calls(place: Place) -> list[tuple[str, dict[str, Any]]]:
                       "checks": checks(place), "checks_within": "0s", **state}),
         ("stabilise", {"incident": "INC-20261121-101500-0002", "actions": actions(place), "verify": checks(place)[:2], "timeout": "30s", **state}),
         ("stabilise", {"incident": "INC-20261121-101500-0003", "actions": actions(place)[:1], "verify": checks(place), "timeout": "5s", **state}),
+        ("maintenance", {"state": "on", "owner": "ops", "switch": {**switch(place), "look_url": f"{place.url}/no-such-page"}, **state}),
+        ("maintenance", {"state": "on", "owner": "ops", "lease": "5m", "switch": switch(place),
+                         "alertmanager": {"url": f"http://127.0.0.1:{place.dead}", "headers": {"X": canary("alertmanager")},
+                                          "matchers": [{"name": "host", "value": "h"}]}, **state}),
+        ("maintenance", {"state": "status", "switch": switch(place), **state}),
+        ("maintenance", {"state": "off", "owner": "ops", "switch": switch(place), **state}),
         ("notify", {"contacts": [{"name": "all", "urls": [f"json://user:{canary('notify')}@127.0.0.1:{place.dead}/"]}],
                     "incident": {"id": "INC-20261121-101500-0004", "type": "unresponsive", "severity": "P1", "system": "F11", "hosts": ["host1"],
                                  "summary": "no answer"}}),

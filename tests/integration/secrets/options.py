@@ -45,7 +45,7 @@ def secrets(module: str, without: tuple[str, ...] = ()) -> set[Secret]:
 def filled(arguments: Any, canary: str, entries: tuple[str, ...] = ("",)) -> Iterator[Secret]:
     """The options in some arguments that have a canary, in their text or in the texts below them; `entries` are those around them."""
     if isinstance(arguments, Mapping):
-        entries += tuple(str(arguments[name]) for name in ("type", "engine", "action") if name in arguments)
+        entries += tuple(str(arguments[name]) for name in ("type", "engine", "action", "kind") if name in arguments)
         for name, value in arguments.items():
             if canary in repr(value):
                 yield from (Secret(entry, name) for entry in entries)
