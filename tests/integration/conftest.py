@@ -35,6 +35,7 @@ LONGEST = (
     "secrets/test_canaries.py", "backup/test_faults_postgresql.py", "keys/test_faults_keys.py", "tables/test_faults_tables.py",
     "backup/test_faults_sqlite.py", "backup/test_faults_mysql.py", "backup/test_backup_redis.py", "ssh_keys/test_faults_ssh_keys.py",
     "keys/test_playbook_rotate_keys.py", "backup/test_core_faults.py", "restore/test_restore_postgresql.py",
+    "incident/test_incident_faults.py",
 )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ class Site:
     def write(self) -> None:
         (self.folder / "hosts.yml").write_text(yaml.safe_dump(self.inventory, sort_keys=False), encoding="utf-8")
 
-    def start(self, **variables: Any) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **variables: Any) -> subprocess.Popen[str]:
         """Start the playbook in a session of its own."""
         given = json.dumps({"incident_type": "flagged", **variables})
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
@@ -90,13 +90,13 @@ class Site:
             "ANSIBLE_HOME": str(self.folder / "ansible"), "ANSIBLE_LOCALHOST_WARNING": "false",
         }  # fmt: skip
         return subprocess.Popen(
-            [str(ANSIBLE_PLAYBOOK), "-i", "hosts.yml", "sre.runbooks.incident", "--extra-vars", given],
+            [str(ANSIBLE_PLAYBOOK), "-i", "hosts.yml", "sre.runbooks.incident", "--extra-vars", given, *arguments],
             cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
-    def run(self, **variables: Any) -> tuple[int, str]:
+    def run(self, *arguments: str, **variables: Any) -> tuple[int, str]:
         """Run the playbook to its end; return its exit status and what it printed, as one line of words."""
-        with self.start(**variables) as process:
+        with self.start(*arguments, **variables) as process:
             output, _none = process.communicate(timeout=SECONDS)
         return process.returncode, " ".join(output.split())
 

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from integration.incident.site import Listener, Site
@@ -221,3 +222,14 @@ def test_what_people_add_is_one_task_on_the_terminal(site: Site) -> None:
         assert "skipping: [app1]" not in output.split("Tell whoever is due")[0], output
     (closed,) = site.incidents()
     assert (closed["state"], bool(closed["acknowledged"])) == ("closed", True)
+
+
+def test_check_mode_says_what_would_be_done_on_every_host_and_changes_nothing(tmp_path: Path) -> None:
+    """I5"""
+    site = Site(tmp_path, ["app1", "app2"])
+    _status, output = site.run("--check", "-v")
+    assert output.count("raise the flag: run /bin/sh") + output.count("would run /bin/sh") >= 2, output
+    assert "not touched" not in output
+    for host in site.hosts:
+        assert (site.log(host), site.is_well(host), list((site.folder / host).iterdir())) == ([], False, [])
+    assert not (site.folder / "history.db").exists()
