@@ -219,7 +219,10 @@ def test_no_secret_is_in_a_file_or_in_a_list_of_processes(run, place):
     seen = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path not in belongs}
     # What a service keeps of itself is its own.
     seen = {name: content for name, content in seen.items() if not name.startswith(f"{folder}/application/")}
-    seen |= {f"{path} for a moment": b"\n".join(texts) for path, texts in watch.files.items()}
+    # What switches maintenance mode off outlives its run, in a file for its owner alone (test_maintenance.py) that the end of the lease removes.
+    lease = f"{folder}/state/maintenance/"
+    passing = {path: texts for path, texts in watch.files.items() if not str(path).startswith(lease)}
+    seen |= {f"{path} for a moment": b"\n".join(texts) for path, texts in passing.items()}
     seen |= {f"process {number}": line for number, line in enumerate(watch.lines)}
     found = {(value, name) for value in values for name, content in seen.items() if value.encode() in content}
     assert not found
