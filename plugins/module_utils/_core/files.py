@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import typing as t
@@ -41,6 +42,13 @@ def make_directory(path: str, mode: int = 0o700) -> bool:
 def partial_name(path: str) -> str:
     """The temporary name beside `path`, on the same file system; a killed run leaves it and the next one sweeps it."""
     return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}{PARTIAL}")
+
+
+def sweep(folder: str, beginning: str = "") -> None:
+    """Remove what killed runs left of files in `folder` whose names begin so; the caller holds the lock under which they are written."""
+    for left in glob.glob(os.path.join(glob.escape(folder), f".{glob.escape(beginning)}*{PARTIAL}")):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(left)
 
 
 def publish(partial: str, path: str, mode: int = 0o600) -> None:

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 import typing as t
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core import lock, outcome, state, units
+from ansible_collections.sre.runbooks.plugins.module_utils._core import files, lock, outcome, state, units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._keys import _journal
-from ansible_collections.sre.runbooks.plugins.module_utils._keys._consume import Consume, Said
+from ansible_collections.sre.runbooks.plugins.module_utils._keys._consume import FOLDER, Consume, Said
 from ansible_collections.sre.runbooks.plugins.module_utils._keys._provide import Provide
 from ansible_collections.sre.runbooks.plugins.module_utils._keys._told import STAGE, Asked, Told, outcome_of
 
@@ -49,6 +50,9 @@ def run(params: t.Mapping[str, t.Any], keys: t.Sequence[Key], commands: Commands
     if check:
         return _all(params, keys, commands, state_dir, True).envelope()
     with lock.hold(state_dir, LOCK, LOCK_SECONDS):
+        # A part of a kept key that a killed run was writing is a secret that nobody else would ever remove.
+        files.sweep(os.path.join(state_dir, FOLDER))
+        files.sweep(state_dir, "keys")
         return _all(params, keys, commands, state_dir, False).envelope()
 
 

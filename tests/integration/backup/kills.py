@@ -16,6 +16,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -33,9 +34,8 @@ for name in _registry.NAMES:
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
-        nothing = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nothing, 0)
-        os.dup2(nothing, 1)
+        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
         with patch_module_args(json.loads(line)):
             backup.main()
     print(child, flush=True)
@@ -49,17 +49,27 @@ class Killer:
     def __init__(self, options: dict) -> None:
         self.options = json.dumps(options)
         self.chance = random.Random(4)
+        descriptor, name = tempfile.mkstemp(prefix="sre-runbooks-")
+        os.close(descriptor)
+        self.said = Path(name)
         self.parent = subprocess.Popen(
-            [sys.executable, "-c", PARENT], env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", PARENT, name],
+            env=ENVIRONMENT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def __enter__(self) -> Killer:
         self.seconds = self.run(None)[1]
+        said = self.said.read_text(encoding="utf-8")
+        assert json.loads(said)["status"] in ("ok", "warning"), said
         return self
 
     def __exit__(self, *_ignored: object) -> None:
         self.parent.stdin.close()
         self.parent.wait()
+        self.said.unlink()
 
     def run(self, after: float | None) -> tuple[bool, float]:
         """One run, killed after so many seconds if it still runs then; whether it was, and how long it took."""

@@ -53,6 +53,8 @@ def test_killed_at_every_single_step_every_program_can_always_authenticate(fleet
     assert steps > 40
     assert statuses(Rotation(fleet).go()) == ALL_OK
     fleet.settled()
+    # No part of a key that a killed run was writing stays.
+    assert not [path for host in fleet.HOSTS for path in fleet.home(host).rglob(".*.partial")]
 
 
 class Gate:
