@@ -24,7 +24,19 @@ ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 # Folders of plugins/module_utils in which every file not beginning with "_" is an entry found by its name.
-REGISTRIES = ("_health", "_backup", "_preflight", "_restore", "_database", "_tables", "_keys", "_diagnostics", "_stabilise", "_audit", "_maintenance")
+REGISTRIES = (
+    "_health",
+    "_backup",
+    "_preflight",
+    "_restore",
+    "_database",
+    "_tables",
+    "_keys",
+    "_diagnostics",
+    "_stabilise",
+    "_audit",
+    "_maintenance",
+)
 
 # Ansible's markup, and the Markdown for what stands in its brackets.
 MARKUP = (
