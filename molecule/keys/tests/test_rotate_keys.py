@@ -61,6 +61,8 @@ def environment(more: str = "") -> dict[str, str]:
     return {
         **os.environ,
         "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+        # Molecule wants colours, between which the tests would not find their words.
+        "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_INVENTORY": inventory,
     }

@@ -42,7 +42,10 @@ def test_the_action_works_on_the_controller_alone_and_once(name):
     assert action.BYPASS_HOST_LOOP
     assert not action._requires_connection
     assert action._supports_check_mode
-    attributes = yaml.safe_load(load("modules", name).DOCUMENTATION)["attributes"]
+    document = yaml.safe_load(load("modules", name).DOCUMENTATION)
+    assert "sre.runbooks.attributes.controller" in document["extends_documentation_fragment"]
+    shared = yaml.safe_load(load("doc_fragments", "attributes").ModuleDocFragment.CONTROLLER)["attributes"]
+    attributes = {**shared, **document["attributes"]}
     assert {key: attributes[key]["support"] for key in ("check_mode", "bypass_host_loop", "connection")} == {
         "check_mode": "full",
         "bypass_host_loop": "full",
