@@ -104,15 +104,20 @@ def test_killed_at_each_step_of_switching_off_the_next_run_ends_it(run, host, al
 
 
 def test_killed_at_any_moment_it_never_stays_on(host):
+    began = time.monotonic()
+    assert result(start(host, "on", switch=host.switch(), lease="1s"))["status"] == "ok"
+    # How long a whole call takes here and now: so the kills fall all over it on any machine.
+    whole = time.monotonic() - began
+    until(lambda: not host.flag.exists(), 5)
     for number in range(6):
         process = start(host, "on", switch=host.switch(), lease="1s")
-        time.sleep(0.2 + 0.05 * number)
+        time.sleep(whole * (number + 3) / 8)
         process.kill()
         process.wait()
         process.stdout.close()
     until(lambda: not host.flag.exists(), 5)
-    # One that was killed before its keeper lived has switched nothing, and leaves but what the next run clears.
-    assert result(start(host, "off"))["status"] in ("ok", "warning")
+    # One that was killed before its keeper lived has switched nothing, and leaves but what the next run clears, if anything.
+    assert result(start(host, "off"))["status"] in ("ok", "warning", "skipped")
     assert host.lease() is None
 
 
