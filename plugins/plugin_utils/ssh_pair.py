@@ -21,18 +21,14 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
-import stat
-import subprocess
 import typing as t
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import files, units
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
 from ansible_collections.sre.runbooks.plugins.module_utils._keys._journal import Journal
-from ansible_collections.sre.runbooks.plugins.module_utils._ssh_keys import _lines
-
-KEYGEN_SECONDS = 30
+from ansible_collections.sre.runbooks.plugins.plugin_utils import ssh_private
+from ansible_collections.sre.runbooks.plugins.plugin_utils.ssh_heard import Heard
 
 
 class Asked(t.NamedTuple):
@@ -48,16 +44,6 @@ class Asked(t.NamedTuple):
     inventory: tuple[str, ...]
     expected: tuple[str, ...]
     limited: bool
-
-
-class Heard(t.NamedTuple):
-    """What hosts have said in this run, each by host; `lost` are those that could not be reached, at whatever stage."""
-
-    status: Mapping[str, Mapping[str, t.Any]]
-    add: Mapping[str, Mapping[str, t.Any]]
-    prove: Mapping[str, Mapping[str, t.Any]]
-    latest: Mapping[str, Mapping[str, t.Any]]
-    lost: frozenset[str]
 
 
 class Told(t.NamedTuple):
@@ -82,8 +68,8 @@ class Pair:
         """Make the journal say what is there, also after a run that was killed half way."""
         self._sweep()
         entry, path = self.entry, self.asked.path
-        public = self._public(path)
-        mark = _mark(public)
+        public = ssh_private.public(path)
+        mark = ssh_private.fingerprint(public)
         for name, empty in (("previous", []), ("given_up", []), ("hosts", {})):
             entry.setdefault(name, empty)
         pending = entry.get("pending")
@@ -96,7 +82,7 @@ class Pair:
             entry["current"] = {"fingerprint": mark, "public": public, "at": os.stat(path).st_mtime}
             self.journal.audit(self.asked.name, "exchanged_by_hand", fingerprint=mark)
         pending = entry.get("pending")
-        if pending and not self._fits(self._pending, pending["fingerprint"]):
+        if pending and not ssh_private.has(self._pending, pending["fingerprint"]):
             self._give_up("its private key is gone")
         if self.asked.inventory:
             for host in set(entry["hosts"]) - set(self.asked.inventory):
@@ -116,27 +102,6 @@ class Pair:
     @property
     def _pending(self) -> str:
         return f"{self.asked.path}.pending"
-
-    def _fits(self, path: str, mark: str) -> bool:
-        with contextlib.suppress(RunbookError):
-            return _mark(self._public(path)) == mark
-        return False
-
-    def _public(self, path: str) -> str:
-        """The public key of a private one that only its owner may read; RunbookError without any of its content."""
-        try:
-            info = os.stat(path)
-        except OSError as error:
-            raise RunbookError(f"{path}: {error.strerror}. Name the private key (ssh_keys_private_key).") from error
-        if not stat.S_ISREG(info.st_mode) or stat.S_IMODE(info.st_mode) & 0o077:
-            raise RunbookError(f"{path}: others than its owner may read this key. Give it mode 0600.")
-        done = _keygen("-y", "-P", "", "-f", path)
-        if done.returncode != 0:
-            raise RunbookError(
-                f"{path}: ssh-keygen cannot read this private key without a passphrase. Name one that has none; a rotation "
-                "could not ask for it."
-            )
-        return " ".join(done.stdout.split()[:2])
 
     def due(self) -> str:
         """Why the key is to be rotated; empty when it is not."""
@@ -318,26 +283,8 @@ class Pair:
     # --- Steps ---
 
     def _make(self) -> None:
-        for path in (self._pending, f"{self._pending}.pub"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-        done = _keygen("-q", "-t", "ed25519", "-N", "", "-C", self.asked.name, "-f", self._pending)
-        if done.returncode != 0:
-            for path in (self._pending, f"{self._pending}.pub"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
-            raise RunbookError(
-                f"{self._pending}: ssh-keygen cannot make the key: {done.stderr.strip()[-200:]}. Make room or give access."
-            )
-        os.chmod(self._pending, 0o600)
-        for path in (self._pending, f"{self._pending}.pub"):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        public = self._public(self._pending)
-        mark = _mark(public)
+        public = ssh_private.make(self._pending, self.asked.name)
+        mark = ssh_private.fingerprint(public)
         self.entry["pending"] = {
             "fingerprint": mark, "public": public, "at": self.journal.now, "run": self.asked.run,
         }  # fmt: skip
@@ -375,9 +322,7 @@ class Pair:
         self.journal.audit(self.asked.name, "given_up", fingerprint=pending["fingerprint"], reason=reason[:200])
         self.journal.save()
         if not self._dry:
-            for path in (self._pending, f"{self._pending}.pub"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
+            ssh_private.remove(self._pending)
 
     def _see(self, heard: Heard) -> None:
         """Note what each file holds by its last word, and what has opened it."""
@@ -441,56 +386,9 @@ class Pair:
         return Told(status, text, changed)
 
 
-def _mark(public: str) -> str:
-    return _lines.fingerprint(_lines.public(public, "public")[1])
-
-
 def _some(names: Sequence[str]) -> str:
     more = f" (and {len(names) - 3} more)" if len(names) > 3 else ""
     return "; ".join(names[:3]) + more
-
-
-def _keygen(*arguments: str) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("ssh-keygen")
-    if program is None:
-        raise RunbookError("ssh-keygen is not installed on the controller. Install the package openssh-client.")
-    try:
-        return subprocess.run(  # noqa: S603 - a list, no shell
-            [program, *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=KEYGEN_SECONDS,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RunbookError(f"ssh-keygen did not end within {KEYGEN_SECONDS} s.") from error
-
-
-def heard(raw: t.Callable[[str], Mapping[str, t.Any]], hosts: Iterable[str]) -> Heard:
-    """What the registered results of the role's stages say, by host."""
-    found: dict[str, dict[str, Mapping[str, t.Any]]] = {"status": {}, "add": {}, "prove": {}, "latest": {}}
-    lost = set()
-    for host in hosts:
-        variables = raw(host)
-        for stage in ("status", "add", "prove", "rollback", "revoke"):
-            result = variables.get(f"__ssh_keys_{stage}_result")
-            if not isinstance(result, Mapping):
-                continue
-            if result.get("unreachable") is True:
-                lost.add(host)
-            report = result.get("report")
-            if result.get("failed") is True and not isinstance(report, Mapping):
-                report = {"problem": str(result.get("msg") or "failed")[:300]}
-            if not isinstance(report, Mapping):
-                continue
-            if report.get("away"):
-                lost.add(host)
-            if stage in found:
-                found[stage][host] = report
-            if not report.get("problem"):
-                found["latest"][host] = {**found["latest"].get(host, {}), **report}
-    return Heard(found["status"], found["add"], found["prove"], found["latest"], frozenset(lost))
 
 
 def checked(path: str, max_age: str, overlap: str) -> tuple[str, float, float]:

@@ -25,7 +25,7 @@ from ansible.playbook.play_context import PlayContext
 from ansible_collections.sre.runbooks.plugins.action.ssh_key_pair import act
 from ansible_collections.sre.runbooks.plugins.module_utils._ssh_keys import _lines
 from ansible_collections.sre.runbooks.plugins.modules import ssh_keys
-from ansible_collections.sre.runbooks.plugins.plugin_utils import ssh_pair, ssh_proof
+from ansible_collections.sre.runbooks.plugins.plugin_utils import ssh_heard, ssh_pair, ssh_proof
 from ansible_collections.sre.runbooks.plugins.plugin_utils.keys import outcomes
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -222,7 +222,7 @@ class Run:
 
     def controller(self, stage):
         if self.before(stage, "controller"):
-            heard = ssh_pair.heard(self.said.__getitem__, self.hosts)
+            heard = ssh_heard.heard(self.said.__getitem__, self.hosts)
             lost = frozenset(host for host in self.hosts if self.said[host].get("lost"))
             heard = heard._replace(lost=heard.lost | lost)
             state = str(self.fleet.folder / "controller/state")

@@ -18,7 +18,7 @@ import time
 import pytest
 from ansible.playbook.play_context import PlayContext
 
-from ansible_collections.sre.runbooks.plugins.plugin_utils import ssh_pair, ssh_proof
+from ansible_collections.sre.runbooks.plugins.plugin_utils import ssh_private, ssh_proof
 
 from .conftest import OTHER, Fleet, Run
 
@@ -52,7 +52,7 @@ def deadly(steps):
         return stepped
 
     os.replace, os.unlink, os.chmod = around(os.replace), around(os.unlink), around(os.chmod)
-    ssh_pair._keygen = around(ssh_pair._keygen)
+    ssh_private._keygen = around(ssh_private._keygen)
     ssh_proof.connect = around(ssh_proof.connect)
 
 
