@@ -28,7 +28,7 @@ DEV_REQUIREMENTS := $(RUN_REQUIREMENTS) requirements-dev.txt
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.work/cache/pycache
 
-.PHONY: help mlflow rulebook setup setup-run setup-latest packages demo test lint sanity unit integration molecule latest bench docs build format clean
+.PHONY: help mlflow rulebook setup setup-run setup-latest packages demo test lint sanity unit integration molecule latest bench docs site build format clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,7 +94,7 @@ PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # --- Parts of `make test` --------------------------------------------------------------------------------------------
 
-lint: setup ## ruff, mypy, yamllint, ansible-lint, shellcheck, documentation, change log, galaxy-importer
+lint: setup ## ruff, mypy, yamllint, ansible-lint, shellcheck, documentation and its site, change log, galaxy-importer
 	@tools/lint
 
 sanity: setup ## ansible-test sanity, with no ignore file
@@ -123,6 +123,9 @@ bench: setup ## The figures of docs/performance.md, one line of JSON each
 
 docs: setup ## Write registries, role READMEs and indexes anew
 	@python tools/generate.py
+
+site: setup ## Build the site of the documentation into .work/site/html
+	@python tools/site/build.py
 
 format: setup ## Format Python
 	@ruff format --quiet . && ruff check --quiet --fix-only .

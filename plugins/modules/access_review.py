@@ -51,10 +51,10 @@ options:
     type: list
     elements: dict
     default: []
+notes:
+  - The role P(sre.runbooks.access_review#role) calls it.
 seealso:
   - module: sre.runbooks.log_scan
-  - ref: ansible_collections.sre.runbooks.access_review
-    description: The role that calls it.
 """
 
 EXAMPLES = r"""

@@ -187,10 +187,10 @@ options:
         description: As O(certificates[].reload), a command.
         type: list
         elements: str
+notes:
+  - The role P(sre.runbooks.patching#role) also boots the host and stops a rollout.
 seealso:
   - module: sre.runbooks.security_audit
-  - ref: ansible_collections.sre.runbooks.patching
-    description: The role that also boots the host and stops a rollout.
 """
 
 EXAMPLES = r"""

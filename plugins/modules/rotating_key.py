@@ -114,9 +114,7 @@ notes:
     and a connection). The consumers need C(template) or C(user_variable).
   - B(command) has programs make them (C(create), C(revoke), C(list), C(environment), C(generate)). B(vault) keeps them in a KV version 2 engine of HashiCorp
     Vault or OpenBao (C(url), C(mount), C(path), C(field), C(token), C(token_file), C(token_variable), C(namespace)). See docs/keys.md.
-seealso:
-  - ref: ansible_collections.sre.runbooks.key_rotation
-    description: The role that calls all stages.
+  - The role P(sre.runbooks.key_rotation#role) calls all stages.
 """
 
 EXAMPLES = r"""

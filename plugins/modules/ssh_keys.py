@@ -83,10 +83,10 @@ options:
     description: Who rotates, for the audit.
     type: str
     default: ""
+notes:
+  - The role P(sre.runbooks.ssh_keys#role) calls all stages.
 seealso:
   - module: sre.runbooks.ssh_key_pair
-  - ref: ansible_collections.sre.runbooks.ssh_keys
-    description: The role that calls all stages.
 """
 
 EXAMPLES = r"""
