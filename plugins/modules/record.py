@@ -39,6 +39,29 @@ options:
       - The password of a database may stand in C(PGPASSWORD), C(~/.pgpass) or a service file instead of the URL; it is never printed.
     type: str
     default: sqlite:///~/.local/state/sre-runbooks/history.db
+  joined:
+    description:
+      - Name of runs that are in the history already, such as V(daily). What every host of the play said in its newest one of them is
+        recorded as one run named O(playbook), which has to be another name; O(stages) are then those of the joined runs.
+      - For hosts that run by themselves (C(ansible-pull)) and for fleets in slices. Empty to record what the hosts of this play answered.
+    type: str
+    default: ""
+  joined_within:
+    description: How long ago such a run may have ended. A host without one is a row of the roll-call.
+    type: str
+    default: 26h
+  textfile_dir:
+    description:
+      - Folder of the textfile collector of the controller's node_exporter. What became of the run is written there, a file for each
+        playbook and system. Empty for none.
+    type: str
+    default: ""
+  log:
+    description:
+      - A file on the controller to which a JSON line for the run and one for each outcome are added. It is made with the mode V(0640).
+        Empty for none.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - sre.runbooks.attributes
   - sre.runbooks.attributes.actiongroup
@@ -108,4 +131,10 @@ answered:
   type: int
   returned: success
   sample: 39
+troubles:
+  description: What could not be written to O(textfile_dir) or O(log); the run is recorded all the same.
+  type: list
+  elements: str
+  returned: success
+  sample: []
 """

@@ -118,6 +118,34 @@ class History:
             for row in connection.execute(query):
                 yield HostAnswer(row.host, row.system, row.answered, found.pop(row.host, []))
 
+    def newest_answers(self, playbook: str, since: str) -> tuple[dict[str, HostAnswer], list[str]]:
+        """Return by host what it said in its newest run of `playbook` that ended at `since` or later, and those runs' stages."""
+        tables = schema()
+        runs, host_runs, outcomes = tables.runs, tables.host_runs, tables.outcomes
+        newest = (
+            sa.select(host_runs.c.host, sa.func.max(host_runs.c.run).label("run"))
+            .join(runs, runs.c.number == host_runs.c.run)
+            .where(runs.c.playbook == playbook, runs.c.finished >= since)
+            .group_by(host_runs.c.host)
+            .subquery()
+        )
+
+        def theirs(table: t.Any) -> t.Any:
+            same = sa.and_(table.c.run == newest.c.run, table.c.host == newest.c.host)
+            return sa.select(table).join(newest, same).execution_options(yield_per=BATCH)
+
+        found: dict[str, list[Outcome]] = collections.defaultdict(list)
+        named = sa.select(runs.c.stages).where(runs.c.number.in_(sa.select(newest.c.run))).distinct()
+        with self._store.reading() as connection:
+            for row in connection.execute(theirs(outcomes)):
+                found[row.host].append(_outcome(row))
+            answers = {
+                row.host: HostAnswer(row.host, row.system, row.answered, found.pop(row.host, []))
+                for row in connection.execute(theirs(host_runs))
+            }
+            stages = [stage for row in connection.execute(named) for stage in json.loads(row.stages)]
+        return answers, list(dict.fromkeys(stages))
+
     def recent(self, stored: StoredRun, count: int = 30) -> list[StoredRun]:
         """Return up to `count` runs of the same playbook that end with `stored`, the oldest first."""
         runs = schema().runs

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -85,3 +87,26 @@ def test_a_file_that_cannot_be_replaced_is_named(tmp_path):
     (tmp_path / "sre_runbooks_health.prom").mkdir()
     with pytest.raises(RunbookError, match=f"^{tmp_path}/sre_runbooks_health.prom: cannot write: "):
         textfile.write(str(tmp_path), "health", [])
+
+
+def test_of_two_outcomes_of_a_subject_the_worse_counts():
+    twice = [outcome("a", "health", "critical", "x"), outcome("a", "health", "ok", "x")]
+    assert parse(textfile.render("health", twice, 0))["sre_runbooks_status"] == {"a": 4}
+
+
+def test_an_outcome_of_another_stage_cannot_stand_in_the_file_of_that_stage_too():
+    text = textfile.render("stabilise", [outcome("host", "verify", "ok", "x", metrics={"seconds": 1})], 0)
+    assert 'sre_runbooks_status{stage="stabilise_verify",subject="host"} 0' in text
+    assert 'sre_runbooks_seconds{stage="stabilise_verify",subject="host"} 1' in text
+
+
+def test_names_of_the_controllers_metrics_are_not_taken_by_a_users():
+    found = parse(textfile.render("health", [outcome("a", "health", "ok", "x", metrics={"run_status": 3})], 0))
+    assert found["sre_runbooks_run_status_value"] == {"a": 3}
+
+
+def test_promtool_finds_no_fault(tmp_path):
+    metrics = {"used_percent": 1, "duration_seconds": 2.5, "size_bytes": 3}
+    text = textfile.render("health", [outcome(HOSTILE, "health", "critical", "x", metrics=metrics)], 99.5)
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
