@@ -14,7 +14,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
+from ansible_collections.sre.runbooks.plugins.plugin_utils import window
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_contacts import read_contacts
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_page import read_options
 
@@ -30,12 +31,17 @@ class ActionModule(ActionBase):
     _supports_async = False
     _supports_diff = False
 
-    ARGUMENTS: t.ClassVar[dict[str, t.Any]] = {"roles": {"type": "list", "elements": "str", "required": True}}
+    ARGUMENTS: t.ClassVar[dict[str, t.Any]] = {
+        "roles": {"type": "list", "elements": "str", "required": True},
+        "playbook": {"type": "str", "default": ""},
+    }
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         _validation, arguments = self.validate_argument_spec(self.ARGUMENTS)
         problems = [problem for role in arguments["roles"] for problem in self._problems(role, task_vars or {})]
+        if arguments["playbook"]:
+            problems += self._problems_of_windows(arguments["playbook"], task_vars or {})
         if problems:
             raise AnsibleActionFail(f"Nothing was done, for the inventory cannot be used. {' '.join(problems)}")
         return {**result, "changed": False}
@@ -47,6 +53,14 @@ class ActionModule(ActionBase):
         checked = ArgumentSpecValidator(options).validate(values, validate_role_argument_spec=True)
         problems = [f"Role {role}: {message}." for message in checked.error_messages]
         return problems + (self._problems_of_contacts(task_vars) if role == "notify" else [])
+
+    def _problems_of_windows(self, playbook: str, task_vars: dict[str, t.Any]) -> list[str]:
+        """What is wrong with the windows that the stages of `playbook` keep."""
+        try:
+            window.of_inventory(self._templar, task_vars, playbook)
+        except RunbookError as error:
+            return [str(error)]
+        return []
 
     def _problems_of_contacts(self, task_vars: dict[str, t.Any]) -> list[str]:
         """What is wrong with the contacts and the status page, whose options are in the inventory; no address is repeated."""

@@ -23,6 +23,12 @@ options:
     type: list
     elements: str
     required: true
+  playbook:
+    description:
+      - Name of the playbook whose stages keep maintenance windows (M(sre.runbooks.window)), to validate those too, with C(runbooks_stage_needs)
+        and C(runbooks_gated_stages). When empty, they are not looked at.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - sre.runbooks.attributes
   - sre.runbooks.attributes.actiongroup

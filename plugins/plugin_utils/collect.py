@@ -63,6 +63,7 @@ def registered_by(hostvars: t.Any, name: str, stages: Sequence[str]) -> dict[str
     """Return by stage what the host `name` registered, as it is.
 
     A stage's variable is `<stage>_result`; a role of several stages, such as incident, puts its own name before it.
+    The stage's gate is heard as well, where it has one (M(sre.runbooks.window)).
     """
     variables = hostvars.raw_get(name)
     found = {}
@@ -71,7 +72,23 @@ def registered_by(hostvars: t.Any, name: str, stages: Sequence[str]) -> dict[str
             if variable in variables:
                 found[stage] = variables[variable]
                 break
+        gate = variables.get(f"{stage}_window_result")
+        if isinstance(gate, Mapping) and "begin" in gate:
+            found.update(_gated(stage, found.get(stage), gate))
     return found
+
+
+def _gated(stage: str, result: t.Any, gate: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what stands for a stage that its gate held back, or for one that began against its windows, by stage.
+
+    A task that was left out registers that, so the gate's word comes before it.
+    """
+    if gate["begin"] is False:
+        return {stage: gate}
+    told = gate.get("outcomes")
+    if not told or not isinstance(result, Mapping) or result.get("skipped") is True:
+        return {}
+    return {stage: {**result, "outcomes": [*told, *(result.get("outcomes") or [])]}}
 
 
 def system_of(hostvars: t.Any, name: str) -> str:
