@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import typing as t
 
+from ansible_collections.sre.runbooks.plugins.plugin_utils import _figure_schema as _figures
 from ansible_collections.sre.runbooks.plugins.plugin_utils import _incident_schema as _incidents
 
 try:
@@ -18,7 +19,7 @@ except ImportError as error:
 else:
     SQLALCHEMY_MISSING = None
 
-COUNTS = ("ok", "skipped", "unknown", "warning", "critical")
+COUNTS = _figures.COUNTS
 """Columns that count outcomes by status."""
 
 
@@ -92,6 +93,7 @@ class Schema:
         self.notifications = sa.Table("notifications", self.metadata, *_notification_columns(), sqlite_with_rowid=False)
         self.notification_events = sa.Table("notification_events", self.metadata, *_notification_event_columns())
         self.incidents, self.incident_events = _incidents.tables(self.metadata)
+        self.figures, self.statuses = _figures.tables(self.metadata)
 
 
 def _notification_columns() -> list[sa.Column[t.Any]]:
@@ -145,7 +147,12 @@ def _add_incidents(connection: sa.Connection) -> None:
     _incidents.create(connection, tables.incidents, tables.incident_events)
 
 
-MIGRATIONS: tuple[t.Callable[[t.Any], None], ...] = (_create, _notifications, _add_incidents)
+def _add_figures(connection: sa.Connection) -> None:
+    tables = schema()
+    _figures.create(connection, tables.figures, tables.statuses)
+
+
+MIGRATIONS: tuple[t.Callable[[t.Any], None], ...] = (_create, _notifications, _add_incidents, _add_figures)
 """Step n brings a store from version n to n + 1. A released step is never edited: later changes are further steps."""
 
 

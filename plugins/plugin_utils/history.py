@@ -10,6 +10,7 @@ A run is written in one transaction: a recorder that is killed leaves the whole 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -18,19 +19,25 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ansible_collections.sre.runbooks.plugins.plugin_utils._engine import HistoryError, Store
 from ansible_collections.sre.runbooks.plugins.plugin_utils._schema import COUNTS, SQLALCHEMY_MISSING, migrate, schema
+from ansible_collections.sre.runbooks.plugins.plugin_utils.figures import Gathered, write
+from ansible_collections.sre.runbooks.plugins.plugin_utils.history_rows import (
+    BAD,
+    BATCH,
+    SubjectKey,
+    batches,
+    count,
+    host_row,
+    keys,
+    outcome_rows,
+    read_outcome,
+    run_row,
+    set_since,
+)
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_ledger import read_outcomes
-from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import ROLL_CALL, HostAnswer, Outcome, Run
+from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import HostAnswer, Outcome, Run
 
 if SQLALCHEMY_MISSING is None:
     import sqlalchemy as sa
-    from sqlalchemy.dialects import postgresql, sqlite
-
-BAD = ("unknown", "warning", "critical")
-BATCH = 500
-"""Hosts read or rows written with one statement: below SQLite's limit of parameters, small beside the memory bound."""
-
-SubjectKey = tuple[str, str, str, int]
-"""Host, stage, subject, ordinal."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +63,24 @@ class History:
         tables = schema()
         with self._store.writing() as connection:
             migrate(connection)
-            inserted = connection.execute(tables.runs.insert().values(_run_row(run))).inserted_primary_key
+            inserted = connection.execute(tables.runs.insert().values(run_row(run))).inserted_primary_key
             number = t.cast("tuple[int]", inserted)[0]
-            for hosts in _batches(run.hosts):
-                _set_since(connection, run, number, hosts)
-                connection.execute(tables.host_runs.insert(), [_host_row(number, host) for host in hosts])
-                for rows in _batches(_outcome_rows(number, hosts)):
+            gathered = Gathered()
+            for hosts in batches(run.hosts):
+                set_since(connection, run, number, hosts)
+                connection.execute(tables.host_runs.insert(), [host_row(number, host) for host in hosts])
+                for rows in batches(outcome_rows(number, hosts)):
                     connection.execute(tables.outcomes.insert(), rows)
+                for host in hosts:
+                    for each in host.outcomes:
+                        gathered.add((host.system, each["stage"], each["subject"], each["status"], each["metrics"]))
+            write(connection, number, gathered)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Give a connection in a transaction that only reads, for what asks much of one moment."""
+        with self._store.reading() as connection:
+            yield connection
 
     def find(self, run_id: str = "", playbook: str = "") -> StoredRun:
         """Return the run `run_id`, or the one recorded last (of `playbook`, if given)."""
@@ -109,7 +127,7 @@ class History:
             for row in connection.execution_options(yield_per=BATCH).execute(
                 sa.select(tables.outcomes).where(tables.outcomes.c.run == stored.number)
             ):
-                found[row.host].append(_outcome(row))
+                found[row.host].append(read_outcome(row))
             query = (
                 sa.select(tables.host_runs)
                 .where(tables.host_runs.c.run == stored.number)
@@ -138,7 +156,7 @@ class History:
         named = sa.select(runs.c.stages).where(runs.c.number.in_(sa.select(newest.c.run))).distinct()
         with self._store.reading() as connection:
             for row in connection.execute(theirs(outcomes)):
-                found[row.host].append(_outcome(row))
+                found[row.host].append(read_outcome(row))
             answers = {
                 row.host: HostAnswer(row.host, row.system, row.answered, found.pop(row.host, []))
                 for row in connection.execute(theirs(host_runs))
@@ -230,116 +248,4 @@ class History:
             return read_outcomes(connection, stored.id)
 
 
-def keys(host: HostAnswer) -> Iterator[tuple[SubjectKey, Outcome]]:
-    """Yield the outcomes of `host` with the key of each; the ordinal counts repetitions of a subject."""
-    seen: collections.Counter[tuple[str, str]] = collections.Counter()
-    for each in host.outcomes:
-        name = (each["stage"], each["subject"])
-        yield (host.name, *name, seen[name]), each
-        seen[name] += 1
-
-
-def _set_since(connection: sa.Connection, run: Run, number: int, hosts: Sequence[HostAnswer]) -> None:
-    """Set `since` in the outcomes of `hosts` and bring `current_status` up to date."""
-    table = schema().current
-    before: dict[SubjectKey, tuple[str, str]] = {}
-    query = sa.select(table.c.host, table.c.stage, table.c.subject, table.c.ordinal, table.c.status, table.c.since)
-    for row in connection.execute(query.where(table.c.host.in_([host.name for host in hosts]))):
-        before[tuple(row[:4])] = (row.status, row.since)
-    now: dict[SubjectKey, Outcome] = {}
-    for host in hosts:
-        for key, each in keys(host):
-            status, since = before.get(key, ("", ""))
-            each["since"] = each.get("since") or (since if status == each["status"] else run.started)
-            now[key] = each
-    # A subject that its stage no longer names is over: should it come back, it begins anew.
-    looked_at = {key[:2] for key in now} | {(host.name, ROLL_CALL) for host in hosts}
-    gone = [key for key in before if key not in now and key[:2] in looked_at]
-    if gone:
-        columns = ("host", "stage", "subject", "ordinal")
-        connection.execute(
-            table.delete().where(*(table.c[name] == sa.bindparam(f"gone_{name}") for name in columns)),
-            [{f"gone_{name}": value for name, value in zip(columns, key, strict=True)} for key in gone],
-        )
-    if now:
-        rows = [
-            {
-                "host": key[0],
-                "stage": key[1],
-                "subject": key[2],
-                "ordinal": key[3],
-                "run": number,
-                "status": each["status"],
-                "since": each["since"],
-            }
-            for key, each in now.items()
-        ]
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        insert = dialect.insert(table)
-        upsert = insert.on_conflict_do_update(
-            index_elements=["host", "stage", "subject", "ordinal"],
-            set_={name: insert.excluded[name] for name in ("run", "status", "since")},
-        )
-        connection.execute(upsert, rows)
-
-
-def _run_row(run: Run) -> dict[str, t.Any]:
-    return {
-        "id": run.id,
-        "playbook": run.playbook,
-        "started": run.started,
-        "finished": run.finished,
-        "check_mode": run.check_mode,
-        "status": run.status,
-        "version": run.version,
-        "stages": json.dumps(run.stages),
-        "hosts": len(run.hosts),
-        "answered": sum(host.answered for host in run.hosts),
-        **count(each for host in run.hosts for each in host.outcomes),
-    }
-
-
-def _host_row(number: int, host: HostAnswer) -> dict[str, t.Any]:
-    return {
-        "run": number,
-        "host": host.name,
-        "system": host.system,
-        "status": host.status,
-        "answered": host.answered,
-        **count(host.outcomes),
-    }
-
-
-def _outcome_rows(number: int, hosts: Iterable[HostAnswer]) -> Iterator[dict[str, t.Any]]:
-    for host in hosts:
-        for key, each in keys(host):
-            yield {
-                "run": number, "host": host.name, "stage": key[1], "subject": key[2], "ordinal": key[3], "system": host.system,
-                "status": each["status"], "summary": each["summary"], "since": each["since"], "pending": each.get("pending", False),
-                "metrics": json.dumps(each["metrics"]), "details": json.dumps(each["details"]),
-            }  # fmt: skip
-
-
-def _outcome(row: t.Any) -> Outcome:
-    result = {
-        "subject": row.subject,
-        "stage": row.stage,
-        "status": row.status,
-        "summary": row.summary,
-        "metrics": json.loads(row.metrics),
-        "since": row.since,
-        "details": json.loads(row.details),
-    }
-    return {**result, "pending": True} if row.pending else result
-
-
-def count(outcomes: Iterable[Outcome]) -> dict[str, int]:
-    """Count `outcomes` by status; every status has a figure."""
-    found = collections.Counter(each["status"] for each in outcomes)
-    return {name: found[name] for name in COUNTS}
-
-
-def _batches(values: Iterable[t.Any]) -> Iterator[list[t.Any]]:
-    iterator = iter(values)
-    while batch := list(itertools.islice(iterator, BATCH)):
-        yield batch
+__all__: t.Final = ["BAD", "History", "StoredRun", "SubjectKey", "count", "keys"]
