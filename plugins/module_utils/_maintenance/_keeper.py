@@ -137,16 +137,9 @@ def _say(error: Exception) -> None:
 def run(argv: t.Sequence[str], seconds: float) -> tuple[int, str]:
     """Run a program of the site, at most so long, in a session of its own that ends with it; return exit status and output."""
     with tempfile.TemporaryFile() as output:
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
-            (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
-        ]
-        environment = {"PATH": os.environ.get("PATH") or os.defpath, "LC_ALL": "C.UTF-8"}
-        try:
-            child = os.posix_spawn(argv[0], list(argv), environment, file_actions=actions, setpgroup=0)
-        except OSError as error:
-            raise RunbookError(f"{argv[0]}: cannot be started: {error.strerror}") from error
+        if not os.access(argv[0], os.X_OK):
+            raise RunbookError(f"{argv[0]}: cannot be started: it is no program that may be run here")
+        child = _start(argv, output.fileno())
         deadline = time.monotonic() + seconds
         while not (done := os.waitpid(child, os.WNOHANG))[0]:
             if time.monotonic() > deadline:
@@ -158,6 +151,27 @@ def run(argv: t.Sequence[str], seconds: float) -> tuple[int, str]:
         return os.WEXITSTATUS(done[1]) if os.WIFEXITED(done[1]) else 128, output.read(OUTPUT_BYTES).decode(
             errors="replace"
         )
+
+
+def _start(argv: t.Sequence[str], output: int) -> int:
+    """Start a program in a process group of its own, without input, with its output in the file `output`; return its id."""
+    child = os.fork()
+    if child:
+        # Here too: whoever comes first.
+        with contextlib.suppress(OSError):
+            os.setpgid(child, child)
+        return child
+    try:
+        os.setpgid(0, 0)
+        for number, source in enumerate((os.open(os.devnull, os.O_RDONLY), output, output)):
+            os.dup2(source, number)
+        environment = {"PATH": os.environ.get("PATH") or os.defpath, "LC_ALL": "C.UTF-8"}
+        os.execve(argv[0], list(argv), environment)  # noqa: S606 - a list, no shell is wanted
+    except OSError as error:
+        _say(error)
+    finally:
+        # Reached only where nothing could be started: this is a copy of the keeper, which must not go on.
+        os._exit(127)
 
 
 def _forget_unit(name: str) -> None:
