@@ -21,8 +21,8 @@ GRACE_SECONDS = 5.0
 class Watchdog:
     """A context in which one program may run for `seconds` (None: as long as it likes).
 
-    At the end of that time the program and its descendants get SIGTERM, and after `GRACE_SECONDS` SIGKILL. `barked` tells
-    that it came to that.
+    At the end of that time the program and its descendants get SIGTERM, and after `GRACE_SECONDS` SIGKILL; where the program
+    leads a session, so do all of that session. `barked` tells that it came to that.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -70,16 +70,24 @@ def _send(number: signal.Signals, family: t.Mapping[int, str]) -> None:
 
 
 def _descendants(ancestor: int) -> dict[int, str]:
-    """Process ids below `ancestor`, each with the time at which it started."""
+    """Process ids below `ancestor` and in the session that it leads, each with the time at which it started.
+
+    One whose parent has ended is no descendant any more, but still of the session.
+    """
     children: dict[str, list[int]] = {}
+    session: list[int] = []
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-        children.setdefault(_stat(pid)[1], []).append(pid)
-    found: dict[int, str] = {}
-    todo = [ancestor]
+        stat = _stat(pid)
+        children.setdefault(stat[1], []).append(pid)
+        if stat[3] == str(ancestor) and pid != ancestor:
+            session.append(pid)
+    found = {pid: _started(pid) for pid in session}
+    todo = [ancestor, *session]
     while todo:
         for pid in children.get(str(todo.pop()), ()):
-            found[pid] = _started(pid)
-            todo.append(pid)
+            if pid not in found:
+                found[pid] = _started(pid)
+                todo.append(pid)
     return found
 
 

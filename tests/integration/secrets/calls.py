@@ -216,6 +216,9 @@ def calls(place: Place) -> list[tuple[str, dict[str, Any]]]:
                          "secrets": list(program_file(place).values()), "databases": sources(place), "directory": f"{folder}/bundles", **state}),
         ("patching", {"windows": [{"days": ["sun"], "start": "02:00", "end": "04:00"}], "updates": "none", "refresh": False,
                       "checks": checks(place), "checks_within": "0s", **state}),
+        ("site_steps", {"steps": [
+            {"name": each, "cadences": ["weekly"], "expect": each, "environment": {"SECRET": canary(f"step-{each}")},
+             "argv": ["sh", "-c", 'echo "it is $SECRET"; echo "it was $SECRET" >&2; exit 1']} for each in ("nagios", "json", "success")], **state}),
         ("stabilise", {"incident": "INC-20261121-101500-0002", "actions": actions(place), "verify": checks(place)[:2], "timeout": "30s", **state}),
         ("stabilise", {"incident": "INC-20261121-101500-0003", "actions": actions(place)[:1], "verify": checks(place), "timeout": "5s", **state}),
         ("maintenance", {"state": "on", "owner": "ops", "switch": {**switch(place), "look_url": f"{place.url}/no-such-page"}, **state}),

@@ -11,7 +11,8 @@ import time
 import pytest
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._health import _check, command
+from ansible_collections.sre.runbooks.plugins.module_utils._core import plugin
+from ansible_collections.sre.runbooks.plugins.module_utils._health import _check
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._health import _check
     ],
 )
 def test_figures(data, figures):
-    found = command.figures(data)
+    found = plugin.figures(data)
     if figures:
         assert found.pop("value") == next(iter(figures.values()))
         figures.pop("value", None)
@@ -49,13 +50,13 @@ def test_figures(data, figures):
 
 
 def test_the_number_of_figures_is_bounded():
-    assert len(command.figures(" ".join(f"x{number}=1" for number in range(10_000)))) <= 201
+    assert len(plugin.figures(" ".join(f"x{number}=1" for number in range(10_000)))) <= 201
 
 
 @pytest.mark.parametrize("data", ["'" * 65536, "a" * 65536, "'a" * 30000, "=" * 65536, "''" * 30000 + "=1"])
 def test_garbage_takes_no_time(data):
     began = time.monotonic()
-    command.figures(data)
+    plugin.figures(data)
     assert time.monotonic() - began < 5
 
 
@@ -72,7 +73,7 @@ def test_garbage_takes_no_time(data):
     ],
 )
 def test_lines(output, parts):
-    assert command.parse(output) == parts
+    assert plugin.parse(output) == parts
 
 
 @pytest.mark.parametrize(
