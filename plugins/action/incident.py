@@ -62,6 +62,7 @@ class ActionModule(ControllerAction):
         "width": {"type": "int", "default": 0},
         "history_url": _text("sqlite:///~/.local/state/sre-runbooks/history.db"),
         "spool": _text(),
+        "textfile_dir": _text(),
     }
 
     def work(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

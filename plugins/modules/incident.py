@@ -172,6 +172,12 @@ options:
     description: Folder on the controller for what cannot be written to the history. Empty for the one of the history's file, or C(~/.local/state/sre-runbooks).
     type: str
     default: ""
+  textfile_dir:
+    description:
+      - Folder of the textfile collector of the controller's node_exporter, for how many incidents are not closed, and since when. Empty for
+        none. Where it cannot be written to, that is an outcome.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - sre.runbooks.attributes
   - sre.runbooks.attributes.actiongroup

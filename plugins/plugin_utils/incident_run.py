@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import envelope, outcome
 from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_draft import write_drafts
 from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_request import Request, read
 from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_respond import Handled, Responder
-from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_state import Event, Incident, timings
+from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_state import Event, Incident, moment, timings
 from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_table import colour_of, in_order, render
 from ansible_collections.sre.runbooks.plugins.plugin_utils.incidents import Incidents, Kept
+from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import Outcome
+from ansible_collections.sre.runbooks.plugins.plugin_utils.run_metrics import write_incidents
 from ansible_collections.sre.runbooks.plugins.plugin_utils.table import Line
 
 STAGE = "incident"
@@ -37,12 +41,15 @@ def run(
                 found, problem = _draft(store, each.incident, request, wanted, arguments["directory"])
                 paths[each.incident.id] = found
                 trouble += [problem] if problem else []
+    outcomes = [outcome("incident:draft", STAGE, "warning", problem) for problem in trouble]
+    if arguments["textfile_dir"] and not dry:
+        outcomes += _told_prometheus(store, arguments["textfile_dir"], request)
     lines: list[Line] = []
     if request.state == "watch" and "table" in arguments["formats"]:
         shown = kept.value if request.ids else []
         incidents = [each.incident for each in shown] or store.run(lambda ledger: ledger.recent(), True).value
         lines = render(incidents, request.at, arguments["width"], request.detect_seconds, request.resolve_seconds)
-    return _result(kept, request, paths, trouble, dry), lines
+    return _result(kept, request, paths, outcomes, dry), lines
 
 
 def _is_drafted(handled: Handled, request: Request) -> bool:
@@ -67,8 +74,19 @@ def _draft(
     return written.paths, written.trouble
 
 
+def _told_prometheus(store: Incidents, directory: str, request: Request) -> list[Outcome]:
+    """Write how many incidents are not closed; return what went wrong. A store that cannot be used tells nothing of the others."""
+    try:
+        kept = store.run(lambda ledger: None if ledger.partial else ledger.unfinished())
+        if kept.value is not None:
+            write_incidents(str(Path(directory).expanduser()), kept.value, moment(request.at))
+    except RunbookError as error:
+        return [outcome("incident:metrics", STAGE, "warning", str(error))]
+    return []
+
+
 def _result(
-    kept: Kept[list[Handled]], request: Request, paths: Mapping[str, dict[str, str]], trouble: Sequence[str], dry: bool
+    kept: Kept[list[Handled]], request: Request, paths: Mapping[str, dict[str, str]], more: Sequence[Outcome], dry: bool
 ) -> dict[str, t.Any]:
     by_id = {each.incident.id: each for each in kept.value}
     ordered = [by_id[incident.id] for incident in in_order(each.incident for each in by_id.values())]
@@ -76,7 +94,7 @@ def _result(
     outcomes = [_outcome(each, request) for each in ordered]
     if kept.trouble or kept.refused:
         outcomes.append(_store_outcome(kept))
-    outcomes += [outcome("incident:draft", STAGE, "warning", problem) for problem in trouble]
+    outcomes += more
     return envelope(
         outcomes,
         ids=[each["id"] for each in incidents],

@@ -91,7 +91,7 @@ def test_r6_a_run_tells_prometheus_and_the_log_who_answered_and_log_scan_reads_i
 def scan(project):
     """What log_scan finds in the log: outcomes by subject."""
     arguments = {
-        "sources": [{"name": "runbooks", "path": f"{project.folder}/log/runbooks.log", "format": "json", "timestamp": "time"}],
+        "sources": [{"name": "runbooks", "path": f"{project.folder}/log/runbooks.log", "format": "json"}],
         "rules": [
             {"name": "critical outcomes", "field": "status", "pattern": "^critical$", "exclude": '"event":"run"', "warning": "> 0"},
             {"name": "silence", "field": "stage", "pattern": "^roll_call$", "critical": "> 0"},
