@@ -183,7 +183,7 @@ def _window(entry: t.Any, where: str) -> Window:
     if "begin" in entry:
         if not {"begin", "end"} <= set(entry) <= {"begin", "end", "name", "for", "zone"}:
             raise InputError(where, entry, "is no window", "Give begin and end, or at and zone.")
-        begin, end = (_moment(entry[each], f"{where}.{each}") for each in ("begin", "end"))
+        begin, end = (read_moment(entry[each], f"{where}.{each}") for each in ("begin", "end"))
         if end <= begin:
             raise InputError(f"{where}.end", entry["end"], "is not after begin", "Let it end later.")
         return Window(name, playbooks, once=(begin, end))
@@ -300,7 +300,8 @@ def _date(entry: dict[str, t.Any], where: str) -> datetime.date | None:
         raise InputError(f"{where}.from", given, "is no date", "Write it as 2026-01-02.") from None
 
 
-def _moment(text: t.Any, where: str) -> float:
+def read_moment(text: t.Any, where: str) -> float:
+    """Read a time with its zone as seconds since the epoch. Raises InputError."""
     try:
         found = datetime.datetime.fromisoformat(re.sub(r"Z$", "+00:00", str(text)))
         if found.tzinfo is None:
