@@ -17,7 +17,8 @@ description:
     The first action that helps is the last one.
   - No action is taken twice for the same O(incident), whoever calls again; one that did not help can be taken back. A host that is still
     sick after all of them is an outcome with status V(critical) of the stage C(verify), and no failed task.
-  - A run that was killed is known to the next from a journal in O(state_dir), which takes up the action that was begun.
+  - A run that was killed is known to the next from a journal in O(state_dir), which takes up the action that was begun,
+    without asking its guard again; within a day also a run of another incident that would do the same thing.
 extends_documentation_fragment:
   - sre.runbooks.common
   - sre.runbooks.attributes
@@ -41,6 +42,13 @@ options:
     type: list
     elements: dict
     required: true
+  due:
+    description:
+      - Checks of which one that is V(critical) or V(unknown) is a reason to act on a host that is well, such as a service that runs for too long.
+      - When an action is over, none of them may be bad either.
+    type: list
+    elements: dict
+    default: []
   actions:
     description:
       - What can be done, the mildest first. Each has a C(name), an C(action), a C(guard), and may have a C(limit), C(wait) (V(30s), how long
@@ -170,7 +178,7 @@ if t.TYPE_CHECKING:
 
 def main() -> None:
     module = runbook.build(_settings.SPEC)
-    runbook.run(module, _run.STAGE, lambda: stabilise(module), conceal=["actions", "verify"])
+    runbook.run(module, _run.STAGE, lambda: stabilise(module), conceal=["actions", "verify", "due"])
 
 
 def stabilise(module: AnsibleModule) -> dict[str, t.Any]:

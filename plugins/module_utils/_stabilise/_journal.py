@@ -4,7 +4,7 @@
 
 """What a host remembers of its incidents: `stabilise.json` in the state folder.
 
-  incidents  by id: {at, actions: by name: {state, at, ended, before, told}}; the states are begun, done, failed, undone
+  incidents  by id: {at, actions: by name: {state, at, what, ended, before, told}}; the states are begun, done, failed, undone
   taken      by what is limited: the times it was done, seconds since 1970
 Each step is saved before it is taken, so that a run that is killed is known to the next.
 """
@@ -18,6 +18,8 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core import state
 
 NAME = "stabilise"
 REMEMBERED_SECONDS = 90 * 86400.0
+# What a run began and did not end is taken up by a run of another incident within so long; later, people have seen to it.
+UNFINISHED_SECONDS = 86400.0
 
 
 class Journal:
@@ -37,6 +39,21 @@ class Journal:
         found: dict[str, t.Any] | None = known.get("actions", {}).get(name)
         return found
 
+    def unfinished(self, what: str) -> dict[str, t.Any] | None:
+        """The newest of what runs of other incidents have begun to do to `what` and not ended."""
+        found = sorted(self._unfinished(what), key=lambda entry: float(entry["at"]))
+        return found[-1] if found else None
+
+    def _unfinished(self, what: str) -> list[dict[str, t.Any]]:
+        since = time.time() - UNFINISHED_SECONDS
+        return [
+            entry
+            for name, known in self._document["incidents"].items()
+            if name != self._incident
+            for entry in known.get("actions", {}).values()
+            if entry.get("state") == "begun" and entry.get("what") == what and entry["at"] > since
+        ]
+
     def count(self, what: str, seconds: float) -> int:
         """How often `what` was done in the last `seconds`. Times in the future count: the clock was set back."""
         since = time.time() - seconds
@@ -46,10 +63,12 @@ class Journal:
         """Keep that the action is about to be taken."""
         now = time.time()
         self._forget(now)
+        for entry in self._unfinished(what):
+            entry.update(state="failed", ended=now, told=f"cut short, and taken up for {self._incident}")
         self._document["taken"].setdefault(what, []).append(now)
         known = self._document["incidents"].setdefault(self._incident, {"actions": {}})
         known["at"] = now
-        known["actions"][name] = {"state": "begun", "at": now, "before": dict(before)}
+        known["actions"][name] = {"state": "begun", "at": now, "what": what, "before": dict(before)}
         self._save()
 
     def end(self, name: str, how: str, told: str) -> None:

@@ -56,10 +56,10 @@ class Stabilise:
     def run(self) -> dict[str, t.Any]:
         """Return the envelope, with `healthy`, and `helped`, the name of the action after which the host was well."""
         began = time.monotonic()
-        bad = self._bad(self._settings.verify)
+        bad, due = self._look()
         took: list[Took] = []
         helped = ""
-        if not bad:
+        if not bad and not due:
             # A run whose controller was killed has gone on to its end: nobody else knows what it did.
             took = [self._again(action, entry) for action, entry in self._ended()]
         else:
@@ -67,14 +67,14 @@ class Stabilise:
                 took.append(self._one(action))
                 if self._dry or not took[-1].changed:
                     continue
-                bad = self._waited(action)
-                if not bad:
+                bad, due = self._waited(action)
+                if not bad and not due:
                     helped = action.name
                     break
-                took[-1] = self._not_helped(action, took[-1], bad)
+                took[-1] = self._not_helped(action, took[-1], bad or due)
         changed = any(each.changed for each in took)
         outcomes = [each.outcome for each in took]
-        outcomes.append(self._verdict(bad, helped, changed, time.monotonic() - began))
+        outcomes.append(self._verdict(bad, due, helped, changed, time.monotonic() - began))
         after = "".join(f"{line}\n" for line in self._plan)
         return envelope(outcomes, changed, healthy=not bad, helped=helped, diff={"before": "", "after": after})
 
@@ -95,13 +95,17 @@ class Stabilise:
             ]
         return told
 
-    def _waited(self, action: Action) -> list[str]:
-        """Look until the host is well or the action's time to help is over; return what is bad then."""
+    def _look(self) -> tuple[list[str], list[str]]:
+        """What is bad about the host, and what is due on it."""
+        return self._bad(self._settings.verify), self._bad(self._settings.due)
+
+    def _waited(self, action: Action) -> tuple[list[str], list[str]]:
+        """Look until the host is well or the action's time to help is over; return what is bad and due then."""
         until = min(time.monotonic() + action.wait, self._work.deadline)
         while True:
-            bad = self._bad(self._settings.verify)
-            if not bad or time.monotonic() >= until:
-                return bad
+            bad, due = self._look()
+            if not (bad or due) or time.monotonic() >= until:
+                return bad, due
             time.sleep(PAUSE_SECONDS)
 
     # --- One action ---
@@ -110,10 +114,12 @@ class Stabilise:
         entry = self._journal.entry(action.name)
         if entry and entry["state"] != "begun":
             return self._again(action, entry)
-        refused = self._guarded(action)
+        # What a killed run has begun passed its guard and counts already; what it left half done may be what the guard refuses now.
+        begun = entry or self._journal.unfinished(action.counted)
+        refused = "" if begun else self._guarded(action)
         if refused:
             return self._told(action, "skipped", f"not taken: {refused}")
-        if self._journal.count(action.counted, action.limit.seconds) >= action.limit.times:
+        if not begun and self._journal.count(action.counted, action.limit.seconds) >= action.limit.times:
             text = f"not taken: the limit of {action.limit.text} on this host is used up"
             return self._told(action, "warning", text)
         try:
@@ -125,7 +131,7 @@ class Stabilise:
         if self._dry:
             return self._told(action, "ok", f"would {look.would}", True)
         # A run that was killed has kept what was there before it.
-        return self._apply(action, Look(entry["before"], look.would) if entry else look)
+        return self._apply(action, Look(begun["before"], look.would) if begun else look)
 
     def _ended(self) -> list[tuple[Action, dict[str, t.Any]]]:
         """The actions that were taken for this incident, with what the journal has of them."""
@@ -182,8 +188,14 @@ class Stabilise:
             details["at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began))
         return Took(outcome(action.subject, STAGE, status, text, metrics=metrics, details=details), changed)
 
-    def _verdict(self, bad: t.Sequence[str], helped: str, changed: bool, seconds: float) -> dict[str, t.Any]:
+    def _verdict(
+        self, bad: t.Sequence[str], due: t.Sequence[str], helped: str, changed: bool, seconds: float
+    ) -> dict[str, t.Any]:
         metrics = {"duration_seconds": round(seconds, 3)}
+        if due and not bad:
+            return outcome(
+                "host", VERIFY, "ok" if self._dry else "warning", f"well; due: {'; '.join(due)}", metrics=metrics
+            )
         if not bad:
             text = f"well after {helped}, {show_duration(seconds)}" if helped else "well; nothing to do"
             return outcome("host", VERIFY, "ok", text, metrics=metrics)

@@ -23,6 +23,7 @@ SPEC: dict[str, t.Any] = {
     "incident": {"type": "str", "required": True},
     "actions": {"type": "list", "elements": "dict", "required": True},
     "verify": {"type": "list", "elements": "dict", "required": True},
+    "due": {"type": "list", "elements": "dict", "default": []},
     "services": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "str", "default": "10m"},
 }
@@ -86,12 +87,16 @@ class Action(t.NamedTuple):
 
 
 class Settings(t.NamedTuple):
-    """The incident, the actions in their order, the checks that say whether the host is well, seconds for all of it."""
+    """The incident, the actions in their order, the checks that say whether the host is well, seconds for all of it.
+
+    `due` are checks of which a bad one is a reason to act on a host that is well.
+    """
 
     incident: str
     actions: list[Action]
     verify: list[_check.Check]
     timeout: float
+    due: list[_check.Check]
 
 
 def read(options: t.Mapping[str, t.Any]) -> tuple[Settings, set[str]]:
@@ -104,6 +109,7 @@ def read(options: t.Mapping[str, t.Any]) -> tuple[Settings, set[str]]:
         )
     secrets: set[str] = set()
     verify = _checks(options["verify"], "verify", secrets)
+    due = _checks(options["due"], "due", secrets)
     actions: list[Action] = []
     for index, entry in enumerate(options["actions"]):
         action = _action(entry, f"actions[{index}]", options["services"], secrets)
@@ -112,7 +118,7 @@ def read(options: t.Mapping[str, t.Any]) -> tuple[Settings, set[str]]:
                 f"actions[{index}].name", action.name, "is used twice", "Give each action a name of its own."
             )
         actions.append(action)
-    return Settings(options["incident"], actions, verify, _time(options["timeout"], "timeout")), secrets
+    return Settings(options["incident"], actions, verify, _time(options["timeout"], "timeout"), due), secrets
 
 
 def _action(entry: t.Mapping[str, t.Any], where: str, services: t.Sequence[str], secrets: set[str]) -> Action:

@@ -195,3 +195,49 @@ def test_bounds_hold_at_once(run, flag, tmp_path):
     """`for 5m` says when to raise an alarm; a host is not well again because that has just begun to count."""
     slow = [{"name": "files", "type": "file", "path": str(flag.path), "metrics": {"files": {"critical": "< 1 for 5m"}}}]
     assert not run(action("nothing", "command", argv=["true"]), verify=slow)["healthy"]
+
+
+def test_c2_what_is_due_is_a_reason_to_act_on_a_host_that_is_well(run, flag, tmp_path):
+    """The host is well and the page too old: the action is taken, and both have to be good after it."""
+    page = tmp_path / "page"
+    due = [{"name": "page", "type": "file", "path": str(page), "metrics": {"files": {"critical": "< 1"}}}]
+    flag.path.touch()
+    result = run(flag.touch("never", page, limit="0/h"), verify=flag.verify, due=due)
+    assert statuses(result) == [("command:never", "warning"), ("host", "warning")]
+    assert result["outcomes"][1]["summary"].startswith("well; due: file:page")
+    result = run(flag.touch("write", page), verify=flag.verify, due=due, _ansible_check_mode=True)
+    assert statuses(result) == [("command:write", "ok"), ("host", "ok")]
+    result = run(flag.touch("write", page), verify=flag.verify, due=due)
+    assert (statuses(result), result["helped"]) == ([("command:write", "ok"), ("host", "ok")], "write")
+    assert run(flag.touch("write", page), verify=flag.verify, due=due, incident="INC-2")["changed"] is False
+    page.unlink()
+    breaks = action("breaks", "command", argv=["sh", "-c", f"touch {page}; rm {flag.path}"])
+    result = run(breaks, verify=flag.verify, due=due, incident="INC-3")
+    assert statuses(result) == [("command:breaks", "warning"), ("host", "critical")]
+
+
+def test_c2_what_a_killed_run_began_is_taken_up_for_another_incident_whatever_the_guard_says(run, flag, tmp_path):
+    """The first run leaves the host sick in a way that its own guard would refuse."""
+    needed = tmp_path / "needed"
+    needed.touch()
+    well = {**flag.check, "name": "needed", "path": str(needed)}
+    script = tmp_path / "script"
+    script.write_text(
+        f"#!/bin/sh\nif [ -e {needed} ]; then rm {needed}; kill -9 $PPID; exit; fi\ntouch {needed} {flag.path}\n"
+    )
+    script.chmod(0o755)
+    restart = action("restart", "command", argv=[str(script)], guard={"healthy": [well]}, limit="1/h")
+    child = os.fork()
+    if not child:
+        run(restart, verify=flag.verify)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert not needed.exists()
+    other = run(flag.touch("other", guard={"healthy": [well]}), verify=flag.verify, incident="INC-1b")
+    assert other["outcomes"][0]["status"] == "skipped"
+    result = run(restart, verify=flag.verify, incident="INC-2")
+    assert statuses(result) == [("command:restart", "ok"), ("host", "ok")]
+    known = journal(tmp_path)["incidents"]
+    assert known["INC-1"]["actions"]["restart"]["told"] == "cut short, and taken up for INC-2"
+    flag.path.unlink()
+    assert run(restart, verify=flag.verify, incident="INC-3")["outcomes"][0]["status"] == "warning"
