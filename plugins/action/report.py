@@ -2,17 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Report a run: a table in the terminal, a JSON document, an HTML page. Documented in plugins/modules/report.py."""
+"""Report a run: a table in the terminal, and files for people and programs. Documented in plugins/modules/report.py."""
 
 from __future__ import annotations
 
-import contextlib
-import os
+import functools
 import typing as t
 
-from ansible import constants
 from ansible.errors import AnsibleActionFail
-from ansible.utils.display import Display
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import STATUSES
 from ansible_collections.sre.runbooks.plugins.plugin_utils.action import ControllerAction
@@ -20,15 +17,10 @@ from ansible_collections.sre.runbooks.plugins.plugin_utils.collect import collec
 from ansible_collections.sre.runbooks.plugins.plugin_utils.history import History
 from ansible_collections.sre.runbooks.plugins.plugin_utils.model import Document, from_history, from_run
 from ansible_collections.sre.runbooks.plugins.plugin_utils.output import write_reports
-from ansible_collections.sre.runbooks.plugins.plugin_utils.table import DEFAULT_WIDTH, render
-
-_COLOURS = {
-    "ok": "COLOR_OK",
-    "skipped": "COLOR_SKIP",
-    "unknown": "COLOR_UNREACHABLE",
-    "warning": "COLOR_WARN",
-    "critical": "COLOR_ERROR",
-}
+from ansible_collections.sre.runbooks.plugins.plugin_utils.page import VIEWS
+from ansible_collections.sre.runbooks.plugins.plugin_utils.page_index import LIMIT
+from ansible_collections.sre.runbooks.plugins.plugin_utils.table import render
+from ansible_collections.sre.runbooks.plugins.plugin_utils.terminal import show, terminal_width
 
 
 class ActionModule(ControllerAction):
@@ -43,19 +35,21 @@ class ActionModule(ControllerAction):
         "formats": {
             "type": "list",
             "elements": "str",
-            "choices": ["table", "json", "html"],
-            "default": ["table", "json", "html"],
+            "choices": ["table", "json", "html", "markdown", "csv"],
+            "default": ["table", "json", "html", "markdown"],
         },
+        "views": {"type": "list", "elements": "str", "choices": list(VIEWS), "default": list(VIEWS)},
         "width": {"type": "int", "default": 0},
         "fail_on": {"type": "str", "choices": ["never", "unknown", "warning", "critical"], "default": "never"},
     }
 
     def work(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         document = self._document(arguments, task_vars)
-        files = [name for name in arguments["formats"] if name != "table"]
-        paths = {} if self._task.check_mode else write_reports(document, arguments["directory"], files)
+        paths = {} if self._task.check_mode else _write(document, arguments)
         if "table" in arguments["formats"]:
-            _print(document, paths, arguments["width"] or _terminal_width())
+            lines = render(document, arguments["width"] or terminal_width())
+            # Of the tables for spreadsheets, the first one tells where the others are.
+            show([*lines, *((f"Report: {path}", "") for name, path in paths.items() if not name.startswith("csv_"))])
         return {
             **_judged(document, arguments["fail_on"]),
             "status": document["status"],
@@ -78,6 +72,12 @@ class ActionModule(ControllerAction):
         return from_run(collect(task_vars, arguments["stages"], arguments["playbook"] or "run", True))
 
 
+def _write(document: Document, arguments: dict[str, t.Any]) -> dict[str, str]:
+    formats = [name for name in arguments["formats"] if name != "table"]
+    runs = functools.partial(History(arguments["history_url"]).newest, LIMIT)
+    return write_reports(document, arguments["directory"], formats, arguments["views"], runs)
+
+
 def _judged(document: Document, fail_on: str) -> dict[str, t.Any]:
     """Return what makes the task fail where the status is `fail_on` or worse: a result, for the report was made."""
     if fail_on == "never" or STATUSES.index(document["status"]) < STATUSES.index(fail_on):
@@ -86,25 +86,3 @@ def _judged(document: Document, fail_on: str) -> dict[str, t.Any]:
         "failed": True,
         "msg": f"The run {document['run']['id']} is {document['status']} (report_fail_on: {fail_on}).",
     }
-
-
-def _print(document: Document, paths: dict[str, str], width: int) -> None:
-    display = Display()
-    lines = render(document, width)
-    lines += [(f"Report: {path}", "") for path in paths.values()]
-    display.display("")
-    for line, status in lines:
-        display.display(line, color=getattr(constants, _COLOURS[status]) if status else None)
-
-
-def _terminal_width() -> int:
-    """Return the columns of the terminal that ansible-playbook writes to; this worker's own streams lead nowhere."""
-    with contextlib.suppress(ValueError, KeyError):
-        return int(os.environ["COLUMNS"])
-    with contextlib.suppress(OSError):
-        descriptor = os.open(f"/proc/{os.getppid()}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            return os.get_terminal_size(descriptor).columns
-        finally:
-            os.close(descriptor)
-    return DEFAULT_WIDTH

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: report
-short_description: "Report a run: a table in the terminal, a JSON document, an HTML page"
+short_description: "Report a run: a table in the terminal, HTML pages, Markdown, JSON, CSV"
 version_added: 0.1.0
 author: sre.runbooks contributors (@sre-runbooks)
 description:
   - Shows a recorded run by system and host, what is bad first, with since when it has been so, and the roll-call.
-  - The JSON document has a versioned schema. The HTML page is one file without scripts that requests nothing; it shows
-    the last 30 runs of each host and of the main metric of whatever is bad.
-  - Files are named C(<playbook>_<run id>.json) and C(.html); C(<playbook>_latest.json) and C(.html) are links to the newest.
+  - The HTML pages are files without scripts that request nothing. The technical view has every host with its last 30 runs and the
+    main metric of whatever is bad; the executive view tells how the systems do. C(index.html) leads to all reports of the folder.
+  - Markdown is short enough for a chat or a ticket. The JSON document has a versioned schema. CSV is a table for each section.
+  - Files are named C(<playbook>_<run id>.html), C(_executive.html), C(.md), C(.json) and C(_<section>.csv); with C(latest) in place of
+    the run they are links to the newest.
 options:
   run_id:
     description:
@@ -46,8 +48,14 @@ options:
     description: What to make.
     type: list
     elements: str
-    choices: [table, json, html]
-    default: [table, json, html]
+    choices: [table, json, html, markdown, csv]
+    default: [table, json, html, markdown]
+  views:
+    description: The HTML pages to make, where O(formats) has V(html).
+    type: list
+    elements: str
+    choices: [technical, executive]
+    default: [technical, executive]
   width:
     description: Columns of the table; V(0) for the width of the terminal, or 100 where there is none.
     type: int
@@ -70,6 +78,7 @@ attributes:
 requirements:
   - SQLAlchemy >= 2.0 (on the controller)
   - psycopg >= 3.2 (on the controller, for PostgreSQL)
+  - pygal >= 3.1 (on the controller, for the charts of the pages; they are left out without it)
 notes:
   - Never reports a change, for a report is no state of a host.
 seealso:
@@ -115,7 +124,9 @@ answered:
   returned: success
   sample: 39
 paths:
-  description: Path of each written file by format; empty in check mode.
+  description:
+    - Path of each written file, empty in check mode; V(html) is the technical view, V(executive) the other one, V(index) leads to all.
+    - V(csv) is the table of outcomes, V(csv_<section>) one for each further section that has rows.
   type: dict
   returned: success
   sample: {html: /home/ops/.local/state/sre-runbooks/reports/daily_20261121T090000Z-3f2a9c.html}

@@ -106,6 +106,14 @@ class History:
             )
         return StoredRun(row["number"], {name: value for name, value in row.items() if name != "number"})
 
+    def newest(self, limit: int) -> tuple[list[dict[str, t.Any]], int]:
+        """Return the columns of the newest `limit` runs of any playbook, the newest first, and how many there are of all."""
+        runs = schema().runs
+        with self._store.reading() as connection:
+            rows = connection.execute(sa.select(runs).order_by(runs.c.number.desc()).limit(limit)).mappings().all()
+            total = connection.execute(sa.select(sa.func.count()).select_from(runs)).scalar_one()
+        return [dict(row) for row in rows], total
+
     def load(self, stored: StoredRun) -> Run:
         """Read a whole run back."""
         columns = stored.columns

@@ -29,7 +29,7 @@ from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_state import
     seconds,
     timings,
 )
-from ansible_collections.sre.runbooks.plugins.plugin_utils.page import duration
+from ansible_collections.sre.runbooks.plugins.plugin_utils.page_figures import duration
 from ansible_collections.sre.runbooks.plugins.plugin_utils.table import _clean
 
 FILE_MODE = 0o640

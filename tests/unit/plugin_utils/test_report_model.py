@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import outcome
-from ansible_collections.sre.runbooks.plugins.plugin_utils import output, page, table
+from ansible_collections.sre.runbooks.plugins.plugin_utils import output, page, page_figures, table
 from ansible_collections.sre.runbooks.plugins.plugin_utils.history import History
 from ansible_collections.sre.runbooks.plugins.plugin_utils.model import from_history, from_run
 from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import HostAnswer, Run
@@ -276,7 +276,8 @@ def test_the_page_requests_nothing_and_runs_nothing_of_what_hosts_say(tmp_path):
     names = {tag for tag, _attributes in found.tags}
     assert not names & {"script", "img", "link", "iframe", "object", "embed", "base", "form"}
     for tag, attributes in found.tags:
-        assert not {"src", "href", "srcset", "style"} & set(attributes), tag
+        assert not {"src", "srcset", "style"} & set(attributes), tag
+        assert (attributes.get("href") or "#")[0] == "#", tag
         assert not [name for name in attributes if name.startswith("on")], tag
     policy = [
         each["content"]
@@ -302,8 +303,9 @@ def test_the_page_has_every_host_its_history_and_what_is_bad_first(recorded):
         assert name in found.text
     assert sum(tag == "rect" for tag, _attributes in found.tags) == 3 + 4 * 3
     assert sum(tag == "polyline" for tag, _attributes in found.tags) == 2
-    attention = found.text.index("What needs attention")
-    assert attention < found.text.index("disk:used 97 %") < found.text.index("Roll-call")
+    # Both stand in the list of sections as well.
+    attention = found.text.rindex("What needs attention")
+    assert attention < found.text.index("disk:used 97 %") < found.text.rindex("Roll-call")
 
 
 def test_a_page_without_history_or_findings_is_whole():
@@ -315,9 +317,9 @@ def test_a_page_without_history_or_findings_is_whole():
 @pytest.mark.parametrize(
     ("metric", "value", "text"),
     [
-        ("used_percent", 97.123, "97.1 %"),
+        ("used_percent", 97.123, "97.12 %"),
         ("size_bytes", 148060123, "141 MiB"),
-        ("size_bytes", 1023, "1023 B"),
+        ("size_bytes", 1023, "1,023 B"),
         ("response_seconds", 0.0421, "42.1 ms"),
         ("age_seconds", 90000, "25 h"),
         ("files", 1234567, "1,234,567"),
@@ -325,7 +327,7 @@ def test_a_page_without_history_or_findings_is_whole():
     ],
 )
 def test_figures_are_shown_in_the_unit_of_their_metric(metric, value, text):
-    assert page.figure(metric, value) == text
+    assert page_figures.figure(metric, value) == text
 
 
 def test_a_line_that_never_moves_lies_in_the_middle():
@@ -345,8 +347,10 @@ def test_files_are_whole_private_and_the_latest_never_goes_back(tmp_path):
         "daily_20261120T090000Z-abcdef.json",
         "daily_20261121T090000Z-abcdef.html",
         "daily_20261121T090000Z-abcdef.json",
+        "daily_20261121T090000Z-abcdef_executive.html",
         "daily_latest.html",
         "daily_latest.json",
+        "daily_latest_executive.html",
     ]
 
 
