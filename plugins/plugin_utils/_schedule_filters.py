@@ -16,6 +16,7 @@ from collections.abc import Callable
 from ansible.errors import AnsibleTemplatePluginError
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._core.units import duration
 from ansible_collections.sre.runbooks.plugins.plugin_utils import schedule
 
 PREFIX = "sre-runbooks-"
@@ -86,36 +87,44 @@ def schedule_upcoming(
 @_told
 def schedule_timers(
     entries: t.Any, program: str = "ansible-playbook", arguments: t.Any = (), directory: str = "/etc/sre-runbooks/schedules",
-    now: t.Any = None, option: str = "runbooks_schedules",
+    delay: t.Any = "0s", timeout: t.Any = "4h", now: t.Any = None, option: str = "runbooks_schedules",
 ) -> list[dict[str, t.Any]]:  # fmt: skip
     """What the units of each schedule say. `arguments` come before those of the schedule."""
     moment = _moment(now, "now")
+    seconds = {"delay": duration(delay, "schedule_random_delay"), "timeout": duration(timeout, "schedule_timeout")}
     found = []
     for each in schedule.read_schedules(entries, option):
-        argv = [program, *map(str, arguments)]
-        argv += [f"--limit={each.hosts}"] if each.hosts != "all" else []
-        argv += [f"--tags={','.join(each.tags)}"] if each.tags else []
-        argv += [f"--skip-tags={','.join(each.skip_tags)}"] if each.skip_tags else []
-        argv += [f"--extra-vars=@{directory}/{each.name}.json"] if each.extra_vars else []
         # A name of three parts, or a file, is as it is.
-        whole = each.playbook if re.search(r"[./]", each.playbook) else f"sre.runbooks.{each.playbook}"
-        upcoming = each.upcoming(moment, 1)
+        playbook = each.playbook if re.search(r"[./]", each.playbook) else f"sre.runbooks.{each.playbook}"
+        argv = [program, *map(str, arguments), *_arguments(each, directory), playbook]
         found.append(
             {
-                "name": each.name, "unit": f"{PREFIX}{each.name}", "playbook": whole, "enabled": each.enabled,
-                "description": each.description or f"{whole} on {each.hosts}", "argv": [*argv, whole],
-                "exec_start": " ".join(quoted(word) for word in [*argv, whole]), "on_calendar": each.on_calendar(moment),
-                "extra_vars": each.extra_vars, "next": upcoming[0] if upcoming else None,
+                "name": each.name, "unit": f"{PREFIX}{each.name}", "playbook": playbook, "enabled": each.enabled,
+                "description": each.description or f"{playbook} on {each.hosts}", "argv": argv,
+                "exec_start": " ".join(quoted(word) for word in argv), "on_calendar": each.on_calendar(moment),
+                # Their values may be secrets, and this is shown.
+                "variables": sorted(map(str, each.extra_vars)), **seconds,
             }
         )  # fmt: skip
     return found
 
 
+def _arguments(each: schedule.Schedule, directory: str) -> list[str]:
+    given = {
+        "limit": "" if each.hosts == "all" else each.hosts,
+        "tags": ",".join(each.tags),
+        "skip-tags": ",".join(each.skip_tags),
+    }
+    given["extra-vars"] = f"@{directory}/{each.name}.json" if each.extra_vars else ""
+    return [f"--{name}={value}" for name, value in given.items() if value]
+
+
 @_told
 def schedule_elapses(
-    shown: str, entries: t.Any, delay: float = 0, now: t.Any = None, option: str = "runbooks_schedules"
+    shown: str, entries: t.Any, delay: t.Any = "0s", now: t.Any = None, option: str = "runbooks_schedules"
 ) -> list[dict[str, t.Any]]:
     """Compare what `systemctl show` tells of the timers, by the clocks of UTC, with when each schedule is next."""
+    later = duration(delay, "schedule_random_delay")
     moment = _moment(now, "now")
     blocks = [dict(_SHOWN.findall(block)) for block in shown.strip().split("\n\n")]
     units = {block.get("Id", ""): block for block in blocks}
@@ -123,21 +132,23 @@ def schedule_elapses(
     for each in schedule.read_schedules(entries, option):
         unit = units.get(f"{PREFIX}{each.name}.timer", {})
         said = _elapse(unit.get("NextElapseUSecRealtime", ""))
-        expected = next(iter(each.upcoming(moment, 1)), None) if each.enabled else None
-        # Elapsed this second, it is being started.
-        same = (
-            said == expected
-            if None in (said, expected)
-            else 0 <= t.cast("float", said) - t.cast("float", expected) <= float(delay)
-        )
+        # What should have begun already may still be delayed.
+        expected = each.upcoming(moment - later, 2) if each.enabled else []
+        same = said is None if not expected else said is not None and any(0 <= said - one <= later for one in expected)
+        # While it runs, systemd does not know yet when it does so again.
+        running = each.enabled and unit.get("SubState") == "running"
         active = unit.get("ActiveState") == ("active" if each.enabled else "inactive")
-        found.append(_compared(each, said, expected, same and active))
+        found.append(_compared(each, said, expected[0] if expected else None, active and (same or running)))
     return found
 
 
 def _compared(each: schedule.Schedule, said: float | None, expected: float | None, same: bool) -> dict[str, t.Any]:
-    begins = "is not enabled" if not each.enabled else f"runs {each.playbook} next at {_utc(expected)}"
-    text = begins if same else f"should run next at {_utc(expected)}, and its timer will at {_utc(said)}"
+    if not same:
+        text = f"should run next at {_utc(expected)}, and its timer will at {_utc(said)}"
+    elif not each.enabled:
+        text = "is not enabled"
+    else:
+        text = f"runs {each.playbook} next at {_utc(said)}" if said is not None else f"runs {each.playbook} just now"
     return {
         "subject": f"timer:{each.name}", "stage": "schedule", "status": "ok" if same else "critical", "summary": text,
         "metrics": {}, "details": {"next": _utc(said), "expected": _utc(expected)},

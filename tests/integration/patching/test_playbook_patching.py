@@ -95,7 +95,8 @@ def test_check_mode_and_the_window(fleet):
     machines, go = fleet
     machines["web1"].build("security", "library", "1.1")
     machines["web1"].apt("update")
-    done, _nothing = go("--check", "--limit", "web1")
+    # As people say it (C5): the host is given what follows from it.
+    done, _nothing = go("--check", "--limit", "web1", patching_windows=[{"at": "daily", "zone": "Europe/Madrid"}])
     assert done.returncode == 0, done.stdout
     assert machines["web1"].version("library") == "1.0"
     assert "1 updates would be installed" in done.stdout, done.stdout
@@ -106,3 +107,5 @@ def test_check_mode_and_the_window(fleet):
     assert (outcome["status"], machines["web1"].version("library")) == ("skipped", "1.0")
     done, _hosts = go("--limit", "web1", patching_windows=[])
     assert "names no window" in done.stdout + done.stderr
+    done, hosts = go("--limit", "web1", patching_windows=[{"at": "some night", "zone": "UTC"}])
+    assert "patching_windows[0].at: 'some night' is not understood. Write it as" in json.dumps(hosts)
