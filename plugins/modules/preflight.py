@@ -15,7 +15,9 @@ description:
   - Takes what the stages take (checks, backup sources, scans, clean-ups) and tells what would go wrong with them on this host, and
     what is on this host that they leave out.
   - "The kinds of proof: C(policies) (those that contradict each other), C(reachability) (every check is made once, every source asked),
-    C(programs), C(folders) (rights and room), C(databases), C(services), C(certificates) and C(logs) on the host that nothing covers."
+    C(programs), C(folders) (rights and room), C(databases), C(services), C(certificates) and C(logs) on the host that nothing covers;
+    C(incidents) (runbooks that cannot be followed), C(schedules) (what is planned, and the windows that it keeps), C(steps) (a site's own
+    programs) and C(contacts) (whom it reaches)."
   - Nothing is changed, nothing is remembered, and a second run finds the same. A broken entry is a finding and keeps no other
     from being looked at. What may not be looked at is V(unknown) and names the right that is missing.
 extends_documentation_fragment:
@@ -73,19 +75,27 @@ options:
     description: What the actions of runbooks need to know of the host, its C(runbooks_remedies).
     type: dict
     default: {}
+  plans:
+    description: What the controller knows of windows, schedules, steps and contacts, as P(sre.runbooks.preflight_plans#filter) gives it.
+    type: dict
+    default: {}
+  steps_timeout:
+    description: The O(sre.runbooks.site_steps#module:timeout) for all steps of a cadence.
+    type: str
+    default: 1h
   kinds:
     description: The kinds of proof to make. When not given, all.
     type: list
     elements: str
-    choices: [certificates, databases, folders, incidents, logs, policies, programs, reachability, services]
+    choices: [certificates, contacts, databases, folders, incidents, logs, policies, programs, reachability, schedules, services, steps]
   run_every:
-    description: The time between two runs of the playbook that makes the backups and scans the logs.
+    description:
+      - The time between two runs of the playbook that makes the backups and scans the logs. By default as the schedules of O(plans) have it, else C(24h).
     type: str
-    default: 24h
   drill_period:
-    description: The time between two rehearsals of a restore. Retention has to reach back further.
+    description:
+      - The time between two rehearsals of a restore. Retention has to reach back further. By default as the schedules of O(plans) have it, else C(7d).
     type: str
-    default: 7d
   log_size:
     description: A log larger than this needs a clean-up.
     type: str

@@ -26,6 +26,8 @@ if t.TYPE_CHECKING:
     from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
 
 RULE = "invalid"
+# Time between two runs, and between two rehearsals of a restore, where neither the option nor a schedule says it.
+RUN_EVERY, DRILL_PERIOD = "24h", "7d"
 # Options of the stages that are lists of entries, each of which is read by itself.
 SPEC: dict[str, t.Any] = {
     "checks": {"type": "list", "elements": "dict", "default": []},
@@ -38,8 +40,10 @@ SPEC: dict[str, t.Any] = {
     "log_cleanup": {"type": "dict", "default": {}},
     "runbooks": {"type": "list", "elements": "dict", "default": []},
     "remedies": {"type": "dict", "default": {}},
-    "run_every": {"type": "str", "default": "24h"},
-    "drill_period": {"type": "str", "default": "7d"},
+    "plans": {"type": "dict", "default": {}},
+    "steps_timeout": {"type": "str", "default": "1h"},
+    "run_every": {"type": "str"},
+    "drill_period": {"type": "str"},
     "log_size": {"type": "str", "default": "100MiB"},
     "folders": {"type": "list", "elements": "path", "default": []},
     "tls_ports": {"type": "list", "elements": "int"},
@@ -65,7 +69,7 @@ class Cleanup(t.NamedTuple):
 class Inventory(t.NamedTuple):
     """Everything that could be read. Durations in seconds, sizes in bytes; `sources` and `entries` (checks) are the entries as given.
 
-    `cache` holds what several kinds look at and one looked at first.
+    `plans` is what the controller counted (plugin_utils/preflight_plans.py). `cache` holds what several kinds look at and one looked at first.
     """
 
     checks: list[_check.Check]
@@ -88,6 +92,8 @@ class Inventory(t.NamedTuple):
     entries: list[t.Mapping[str, t.Any]]
     runbooks: list[t.Mapping[str, t.Any]]
     remedies: t.Mapping[str, t.Any]
+    plans: t.Mapping[str, t.Any]
+    steps_timeout: float
 
 
 def read(
@@ -101,6 +107,8 @@ def read(
     secrets: set[str] = set()
     checks = _checks(options["checks"], findings, secrets)
     jobs = _jobs(options, findings, secrets, commands)
+    plans = options["plans"]
+    findings += [broken(each["subject"], each["problem"]) for each in plans.get("broken") or []]
     inventory = Inventory(
         checks,
         jobs,
@@ -111,8 +119,9 @@ def read(
         list(options["units"]),
         jobs[0].settings.directory if jobs else options["backup"].get("directory") or _settings.DIRECTORY,
         float(options["health"].get("timeout") or 30),
-        _positive(options["run_every"], "run_every"),
-        _positive(options["drill_period"], "drill_period"),
+        # Where the schedules say it, nobody has to.
+        _positive(options["run_every"] or plans.get("run_every") or RUN_EVERY, "run_every"),
+        _positive(options["drill_period"] or plans.get("drill_period") or DRILL_PERIOD, "drill_period"),
         units.size(options["log_size"], "log_size"),
         list(options["folders"]),
         options["tls_ports"],
@@ -122,6 +131,8 @@ def read(
         [each for each in options["checks"] if isinstance(each, dict)],
         options["runbooks"],
         options["remedies"],
+        plans,
+        _positive(options["steps_timeout"], "steps_timeout"),
     )
     return inventory, findings, secrets
 

@@ -14,6 +14,7 @@ from types import ModuleType
 
 NAMES: tuple[str, ...] = (
     "certificates",
+    "contacts",
     "databases",
     "folders",
     "incidents",
@@ -21,7 +22,9 @@ NAMES: tuple[str, ...] = (
     "policies",
     "programs",
     "reachability",
+    "schedules",
     "services",
+    "steps",
 )
 
 
@@ -31,6 +34,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._preflight import certificates
 
         return certificates
+    if name == "contacts":
+        from ansible_collections.sre.runbooks.plugins.module_utils._preflight import contacts
+
+        return contacts
     if name == "databases":
         from ansible_collections.sre.runbooks.plugins.module_utils._preflight import databases
 
@@ -59,8 +66,16 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._preflight import reachability
 
         return reachability
+    if name == "schedules":
+        from ansible_collections.sre.runbooks.plugins.module_utils._preflight import schedules
+
+        return schedules
     if name == "services":
         from ansible_collections.sre.runbooks.plugins.module_utils._preflight import services
 
         return services
+    if name == "steps":
+        from ansible_collections.sre.runbooks.plugins.module_utils._preflight import steps
+
+        return steps
     raise KeyError(name)

@@ -50,7 +50,7 @@ def _followed(runbook: t.Mapping[str, t.Any], name: str, inventory: Inventory) -
         return False
     _settings.read(
         {
-            "incident": "preflight", "actions": plan["stabilise"], "verify": plan["verify"],
+            "incident": "preflight", "actions": plan["stabilise"], "verify": plan["verify"], "due": [],
             "services": plan["services"], "timeout": "10m",
         }
     )  # fmt: skip

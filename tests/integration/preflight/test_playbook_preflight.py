@@ -114,9 +114,11 @@ def test_the_local_inventory_is_sensible(play, tmp_path):
 
 
 def test_the_reference_inventory_does_not_contradict_itself(play):
-    """Its policies alone, for its hosts are nobody's; that `.env` is copied in clear is for whoever has a key to say."""
+    """What needs none of its hosts, for they are nobody's (C5, C8, I2); that `.env` is copied in clear is for whoever has a key to say."""
     variables = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
-    _output, hosts = play(CHECKOUT / "inventories/reference", preflight_kinds=["policies"], **variables, **VAULT)
+    _output, hosts = play(
+        CHECKOUT / "inventories/reference", preflight_kinds=["policies", "schedules", "contacts"], **variables, **VAULT
+    )
     assert len(hosts) == 4
     for name, outcomes in hosts.items():
         rules = {rule for each in outcomes.values() for rule in each["details"].get("rules", ())}
@@ -136,7 +138,16 @@ def test_a_wrong_inventory_and_an_unreachable_host_are_rows(play, tmp_path):
         "runbooks_databases_shop": [{"name": "shop", "engine": "sqlite", "path": str(path)}],
         "runbooks_files_shop": [{"name": "etc", "paths": [str(tmp_path / "gone")]}],
         "runbooks_ignore_base": [{"subject": "port:api", "reason": "it moves next week"}],
-        "preflight_kinds": ["policies", "reachability", "folders"],
+        "runbooks_windows": [{"at": "Sunday 02:00-04:00", "zone": "Europe/Madrid"}],
+        "runbooks_schedules_shop": [{"name": "weekly", "at": "Friday 15:00", "zone": "Europe/Madrid", "hosts": "here"}],
+        "runbooks_steps_shop": [
+            {"name": "drift", "argv": ["no-such-program"], "cadences": ["daily"], "environment": {"TOKEN": "canary-of-a-step"}}
+        ],
+        "runbooks_contacts": [{"name": "team", "urls": ["json://127.0.0.1/canary-of-a-contact"], "kinds": ["incident"]}],
+        # The schedules would say that backups are made once a week.
+        "preflight_run_every": "24h",
+        "preflight_drill_period": "7d",
+        "preflight_kinds": ["policies", "reachability", "folders", "schedules", "steps", "contacts"],
     }  # fmt: skip
     dead = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
     (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": {"here": here, "dead": dead}}}))
@@ -148,7 +159,13 @@ def test_a_wrong_inventory_and_an_unreachable_host_are_rows(play, tmp_path):
         "sqlite:shop": ("warning", ["interval_over_age"]),
         "port:api": ("skipped", ["target_down"]),
         "preflight:folders": ("ok", None),
+        "schedule:weekly": ("critical", ["schedule_outside_window"]),
+        "step:drift": ("critical", ["step_never_runs", "step_program_missing"]),
+        "contacts": ("warning", ["nobody_told"]),
     }
+    # What a contact's URL and a step's environment hold is told nowhere.
+    told = output + "".join(each.read_text() for each in (tmp_path / "reports").iterdir())
+    assert "canary" not in told
     assert "it moves next week" in hosts["here"]["port:api"]["summary"]
     assert [each["stage"] for each in hosts["dead"].values()] == ["roll_call"]
     assert "Roll-call: 1 of 2 hosts answered" in output
