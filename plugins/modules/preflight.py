@@ -17,7 +17,7 @@ description:
   - "The kinds of proof: C(policies) (those that contradict each other), C(reachability) (every check is made once, every source asked),
     C(programs), C(folders) (rights and room), C(databases), C(services), C(certificates) and C(logs) on the host that nothing covers;
     C(incidents) (runbooks that cannot be followed), C(schedules) (what is planned, and the windows that it keeps), C(steps) (a site's own
-    programs) and C(contacts) (whom it reaches)."
+    programs), C(kpis) (whose figures nothing produces) and C(contacts) (whom it reaches)."
   - Nothing is changed, nothing is remembered, and a second run finds the same. A broken entry is a finding and keeps no other
     from being looked at. What may not be looked at is V(unknown) and names the right that is missing.
 extends_documentation_fragment:
@@ -76,7 +76,7 @@ options:
     type: dict
     default: {}
   plans:
-    description: What the controller knows of windows, schedules, steps and contacts, as P(sre.runbooks.preflight_plans#filter) gives it.
+    description: What the controller knows of windows, schedules, steps, KPIs and contacts, as P(sre.runbooks.preflight_plans#filter) gives it.
     type: dict
     default: {}
   steps_timeout:
@@ -87,7 +87,7 @@ options:
     description: The kinds of proof to make. When not given, all.
     type: list
     elements: str
-    choices: [certificates, contacts, databases, folders, incidents, logs, policies, programs, reachability, schedules, services, steps]
+    choices: [certificates, contacts, databases, folders, incidents, kpis, logs, policies, programs, reachability, schedules, services, steps]
   run_every:
     description:
       - The time between two runs of the playbook that makes the backups and scans the logs. By default as the schedules of O(plans) have it, else C(24h).

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the controller knows of a host's plans (windows, schedules, steps, contacts), as plain data that the module preflight judges.
+"""What the controller knows of a host's plans (windows, schedules, steps, KPIs, contacts), as plain data that the module preflight judges.
 
 The host has neither the inventory nor python-dateutil, so that occurrences are counted here. Nothing here is secret: of a contact only
 its name and what it wants to hear go to the host, of a step not its environment.
@@ -24,7 +24,13 @@ from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._steps import _settings
-from ansible_collections.sre.runbooks.plugins.plugin_utils import incident_escalation, notify_contacts, schedule, window
+from ansible_collections.sre.runbooks.plugins.plugin_utils import (
+    incident_escalation,
+    kpis,
+    notify_contacts,
+    schedule,
+    window,
+)
 
 PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 COLLECTION = "sre.runbooks."
@@ -43,7 +49,7 @@ Broken = dict[str, str]
 def plans(
     given: Mapping[str, t.Any], host: str, groups: Mapping[str, Sequence[str]], moment: float
 ) -> dict[str, t.Any]:
-    """Return the plans of `host`. `given` holds windows, schedules, needs, gated, steps, contacts, escalation, system; all may be missing.
+    """Return the plans of `host`. `given` holds windows, schedules, needs, gated, steps, kpis, contacts, escalation, system; all may be missing.
 
     What cannot be read is in `broken`, and keeps nothing else from being looked at.
     """
@@ -67,6 +73,9 @@ def plans(
         "ungated": _ungated(entries, settings),
         "run_every": _apart(ours, moment, {"backup"}),
         "drill_period": _apart(ours, moment, {"backup_verify", "disaster_drill"}),
+        "kpis": _kpis(given, broken),
+        "stages": sorted({role for path in PLAYBOOKS.glob("*.yml") for role, _tag in parts(path.stem) or []}),
+        "alone": len(groups.get("all") or []) == 1,
         "steps": _steps(given.get("steps") or [], broken),
         **_people(given, broken),
     }
@@ -123,6 +132,25 @@ def _steps(entries: Sequence[t.Any], broken: list[Broken]) -> list[dict[str, t.A
             }
         )  # fmt: skip
     return found
+
+
+def _kpis(given: Mapping[str, t.Any], broken: list[Broken]) -> list[dict[str, t.Any]]:
+    """The site's own KPIs of the host's system; those that come with the collection take what there is."""
+    read = _each(given.get("kpis"), "runbooks_kpis", "kpi", broken, kpis.read_kpis)
+    return [
+        {
+            "name": kpi.name,
+            "sources": [
+                {
+                    "stage": each.stage, "subjects": list(each.subjects), "metrics": list(each.metrics), "incidents": each.incidents,
+                    "shown": each.shown,
+                }
+                for each in kpi.sources
+            ],
+        }
+        for _entry, (kpi,) in read
+        if kpi.holds_for(str(given.get("system") or ""))
+    ]  # fmt: skip
 
 
 def _people(given: Mapping[str, t.Any], broken: list[Broken]) -> dict[str, t.Any]:

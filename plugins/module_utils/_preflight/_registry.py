@@ -18,6 +18,7 @@ NAMES: tuple[str, ...] = (
     "databases",
     "folders",
     "incidents",
+    "kpis",
     "logs",
     "policies",
     "programs",
@@ -50,6 +51,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._preflight import incidents
 
         return incidents
+    if name == "kpis":
+        from ansible_collections.sre.runbooks.plugins.module_utils._preflight import kpis
+
+        return kpis
     if name == "logs":
         from ansible_collections.sre.runbooks.plugins.module_utils._preflight import logs
 

@@ -30,10 +30,10 @@ OPERATIONS = {"name": "operations", "level": "support", "urls": ["json://127.0.0
 def found(capsys, tmp_path):
     """Prove plans and return {subject: (status, rules, summary)}, without the kinds that found nothing."""
 
-    def go(kinds=("schedules",), host="app1", **given):
-        plans = preflight_plans.planned({"contacts": [OPERATIONS], **given}, host, GROUPS, NOW)
+    def go(kinds=("schedules",), host="app1", groups=GROUPS, checks=(), **given):
+        plans = preflight_plans.planned({"contacts": [OPERATIONS], **given}, host, groups, NOW)
         assert "canary" not in json.dumps(plans)
-        options = {"state_dir": str(tmp_path / "state"), "kinds": list(kinds), "plans": plans}
+        options = {"state_dir": str(tmp_path / "state"), "kinds": list(kinds), "plans": plans, "checks": list(checks)}
         with patch_module_args(options), pytest.raises(SystemExit):
             preflight.main()
         result = json.loads(capsys.readouterr().out)
@@ -203,6 +203,36 @@ def test_c7_a_step_that_cannot_run_here(found, tmp_path):
     assert "no folder" in found(kinds=["steps"], **steps(chdir=f"{tmp_path}/gone"))["step:drift"][2]
     assert found(kinds=["steps"], **steps(run_as="no-such-user"))["step:drift"][1] == ["step_user_missing"]
     assert found(kinds=["steps"], **steps(timeout="2h"))["step:drift"][1] == ["step_over_all"]
+
+
+def test_r4_a_kpi_whose_figures_nothing_produces(found):
+    def kpi(**source):
+        return {"kinds": ["kpis"], "kpis": [{"name": "room", "unit": "percent", "target": "< 80", "from": [source]}]}
+
+    disk = {"checks": [{"name": "disk", "type": "disk", "paths": ["/"], "critical": "> 99"}]}
+    fed = {"stage": "health", "subject": "disk:/", "metric": "used_percent"}
+    assert found(**kpi(**fed), **disk) == {}
+    for change in ({"subject": "disk:/srv"}, {"metric": "used_percents"}, {"stage": "helth"}):
+        told = found(**kpi(**{**fed, **change}), **disk)["kpi:room"]
+        assert (told[0], told[1]) == ("warning", ["kpi_without_source"]), change
+        assert "({} {} {})".format(*tuple({**fed, **change}.values())) in told[2]
+    # A host that has no such checks leaves it to the system's others, unless there are none.
+    assert found(**kpi(**fed)) == {}
+    assert "kpi:room" in found(**kpi(**fed), groups={"all": ["app1"]})
+    # One that cannot be made now would produce it; backups and incidents do when they are there; another system's is none of this host's.
+    down = {"checks": [{"name": "api", "type": "http", "url": "http://127.0.0.1:1/"}]}
+    assert found(**kpi(stage="health", subject="http:api", metric="response_seconds"), **down) == {}
+    assert found(**kpi(stage="backup_verify", status="ok"), groups={"all": ["app1"]}) == {}
+    assert found(**kpi(incidents="detect_seconds"), groups={"all": ["app1"]}) == {}
+    assert (
+        found(
+            kinds=["kpis"],
+            kpis=[{"name": "room", "systems": ["ABS"], "from": fed}],
+            system="SHOP",
+            groups={"all": ["app1"]},
+        )
+        == {}
+    )
 
 
 def test_i6_nobody_is_told(found):
