@@ -35,6 +35,10 @@ POINTS = 90
 
 _FONT_SIZE = 11
 _LONG_NUMBER = re.compile(r"-?[0-9]+\.[0-9]+")
+_TAGS = ("defs", "desc", "title", "script", "style")
+_CLASSES = {"background", "tooltip", "text-overlay", "titles"}
+"""What of pygal's drawings the pages have no use for."""
+
 DAY: t.Final = datetime.timedelta(days=1)
 Points = Sequence[tuple[datetime.datetime, float]]
 
@@ -136,7 +140,7 @@ def _markup(chart: t.Any, label: str, series: Sequence[str], names: Sequence[str
     root = chart.render_tree()
     for parent in list(root.iter()):
         for child in list(parent):
-            if not isinstance(child.tag, str) or _tag(child) in ("defs", "desc", "title", "script", "style"):
+            if not isinstance(child.tag, str) or _tag(child) in _TAGS or _CLASSES & set(child.get("class", "").split()):
                 parent.remove(child)
     waiting = iter(names)
     for each in root.iter():

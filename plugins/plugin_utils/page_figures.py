@@ -12,6 +12,7 @@ import re
 import typing as t
 
 NONE = "\N{EN DASH}"
+LONGEST_MOMENT = 30
 _SUFFIXES = {"_bytes": "bytes", "_seconds": "seconds", "_percent": "percent"}
 _TARGET = re.compile(r"\s*([<>]=?)\s*([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)\s*", re.ASCII | re.IGNORECASE)
 
@@ -68,9 +69,11 @@ def money(amount: float | None) -> str:
 
 
 def moment(text: t.Any) -> str:
-    """Return an ISO time as date and time to the minute, UTC; anything else as it is."""
+    """Return an ISO time as date and time to the minute, UTC; the beginning of anything else."""
     value = str(text)
-    return f"{value[:10]} {value[11:16]}" if len(value) == 20 and value[10] == "T" and value.endswith("Z") else value
+    if len(value) == 20 and value[10] == "T" and value.endswith("Z"):
+        return f"{value[:10]} {value[11:16]}"
+    return value if len(value) <= LONGEST_MOMENT else f"{value[:LONGEST_MOMENT]}…"
 
 
 def time_of(text: t.Any) -> datetime.datetime | None:
