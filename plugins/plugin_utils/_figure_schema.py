@@ -30,6 +30,8 @@ def tables(metadata: sa.MetaData) -> tuple[sa.Table, sa.Table]:
         *_keys("metric"),
         # The first metric of its outcomes, the one that a person asks for.
         sa.Column("main", sa.Boolean, nullable=False),
+        sa.Column("observations", sa.Integer, nullable=False),
+        sa.Column("total", sa.Double, nullable=False),
         sa.Column("spread", sa.Text, nullable=False),
         sqlite_with_rowid=False,
     )
@@ -53,4 +55,6 @@ def _keys(*more: str) -> list[sa.Column[t.Any]]:
 def create(connection: sa.Connection, figures: sa.Table, statuses: sa.Table) -> None:
     """Make the tables, and an index of the few outcomes that are bad, in which issues are found."""
     figures.metadata.create_all(connection, tables=[figures, statuses])
-    connection.exec_driver_sql(f"CREATE INDEX outcomes_bad ON outcomes (run) WHERE {IS_BAD}")
+    # With these columns it answers by itself, without the table.
+    columns = "run, host, stage, subject, ordinal, system"
+    connection.exec_driver_sql(f"CREATE INDEX outcomes_bad ON outcomes ({columns}) WHERE {IS_BAD}")

@@ -10,7 +10,7 @@ import collections
 import dataclasses
 import json
 import typing as t
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ansible_collections.sre.runbooks.plugins.plugin_utils._figure_schema import COUNTS
 from ansible_collections.sre.runbooks.plugins.plugin_utils._schema import SQLALCHEMY_MISSING, schema
@@ -48,7 +48,14 @@ class Figure:
     subject: str
     metric: str
     main: bool
-    spread: Spread
+    count: int
+    total: float
+    text: str
+
+    @property
+    def spread(self) -> Spread:
+        """The values, which are read only when they are asked for."""
+        return read(self.text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +91,9 @@ class Gathered:
             yield Statuses(run, system, stage, subject, counts)
         for (system, stage, subject), found in self._figures.items():
             for number, (metric, spread) in enumerate(found.items()):
-                yield Figure(run, system, stage, subject, metric, number == 0, spread)
+                yield Figure(
+                    run, system, stage, subject, metric, number == 0, spread.count, spread.total, spread.text()
+                )
 
     def _fold(self) -> None:
         """Where each host has subjects of its own, put those of one kind together: `http:a17` counts as `http:*`."""
@@ -109,7 +118,16 @@ def write(connection: sa.Connection, run: int, gathered: Gathered) -> None:
         if isinstance(each, Statuses):
             statuses.append({**_keys(each), **each.counts})
         else:
-            figures.append({**_keys(each), "metric": each.metric, "main": each.main, "spread": each.spread.text()})
+            figures.append(
+                {
+                    **_keys(each),
+                    "metric": each.metric,
+                    "main": each.main,
+                    "observations": each.count,
+                    "total": each.total,
+                    "spread": each.text,
+                }
+            )
     for table, rows in ((tables.statuses, statuses), (tables.figures, figures)):
         for start in range(0, len(rows), BATCH):
             connection.execute(table.insert(), rows[start : start + BATCH])
@@ -133,20 +151,26 @@ def moments(connection: sa.Connection, period: Period, last: int) -> list[Moment
     ]
 
 
-def of_runs(connection: sa.Connection, numbers: Sequence[int]) -> Iterator[Figure | Statuses]:
-    """Yield the figures of runs, the runs in their order; of a run that an older release recorded, out of its outcomes."""
+def of_runs(
+    connection: sa.Connection, numbers: Sequence[int], metrics: Collection[str] = ()
+) -> Iterator[Figure | Statuses]:
+    """Yield the statuses and the figures of runs: of main metrics and of `metrics`.
+
+    Those of a run that an older release recorded come out of its outcomes.
+    """
+    wanted = frozenset(metrics)
     tables = schema()
     # A store that no run of this release has brought up to date yet has no such tables.
     present = sa.inspect(connection).has_table(tables.statuses.name)
     for start in range(0, len(numbers), BATCH):
         batch = numbers[start : start + BATCH]
         known = set()
-        for row in _rows(connection, tables.statuses, batch if present else ()):
-            known.add(row.run)
-            counts = {name: getattr(row, name) for name in COUNTS}
-            yield Statuses(row.run, row.system, row.stage, row.subject, counts)
-        for row in _rows(connection, tables.figures, batch if present else ()):
-            yield Figure(row.run, row.system, row.stage, row.subject, row.metric, row.main, read(row.spread))
+        for run, system, stage, subject, *numbers_of in _rows(connection, tables.statuses, batch if present else ()):
+            known.add(run)
+            yield Statuses(run, system, stage, subject, dict(zip(COUNTS, numbers_of, strict=True)))
+        asked_for = sa.or_(tables.figures.c.main, tables.figures.c.metric.in_(wanted))
+        for row in _rows(connection, tables.figures, batch if present else (), asked_for):
+            yield Figure(*row)
         for number in sorted(set(batch) - known):
             gathered = Gathered()
             for said in _outcomes(connection, number):
@@ -154,10 +178,10 @@ def of_runs(connection: sa.Connection, numbers: Sequence[int]) -> Iterator[Figur
             yield from gathered.of_run(number)
 
 
-def _rows(connection: sa.Connection, table: sa.Table, numbers: Sequence[int]) -> Iterable[t.Any]:
+def _rows(connection: sa.Connection, table: sa.Table, numbers: Sequence[int], *where: t.Any) -> Iterable[t.Any]:
     if not numbers:
         return ()
-    query = sa.select(table).where(table.c.run.in_(numbers)).order_by(table.c.run)
+    query = sa.select(table).where(table.c.run.in_(numbers), *where).order_by(table.c.run)
     return connection.execution_options(yield_per=BATCH).execute(query)
 
 

@@ -12,7 +12,7 @@ import typing as t
 from collections.abc import Iterable, Mapping, Sequence
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import STATUSES, worst
-from ansible_collections.sre.runbooks.plugins.plugin_utils import recovery
+from ansible_collections.sre.runbooks.plugins.plugin_utils import model_period, recovery
 from ansible_collections.sre.runbooks.plugins.plugin_utils.history import (
     BAD,
     History,
@@ -32,8 +32,8 @@ NO_SYSTEM = "no system"
 Document = dict[str, t.Any]
 
 
-def from_history(history: History, stored: StoredRun) -> Document:
-    """Return the report of a recorded run, with what came before it."""
+def from_history(history: History, stored: StoredRun, settings: model_period.Settings | None = None) -> Document:
+    """Return the report of a recorded run, with what came before it, and what `settings` want to know of its period."""
     run = history.load(stored)
     recent = history.recent(stored, RUNS_SHOWN)
     document = from_run(run)
@@ -57,6 +57,7 @@ def from_history(history: History, stored: StoredRun) -> Document:
     document["status"] = worst([document["status"], *bad])
     for status in bad:
         document["counts"][status] += 1
+    model_period.add(document, history, stored, settings or model_period.Settings())
     return document
 
 
@@ -103,6 +104,7 @@ def from_run(run: Run) -> Document:
         "resolved": [],
         "notifications": [],
         "history": [],
+        **model_period.empty(),
     }
 
 
