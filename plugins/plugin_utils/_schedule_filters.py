@@ -91,7 +91,10 @@ def schedule_timers(
 ) -> list[dict[str, t.Any]]:  # fmt: skip
     """What the units of each schedule say. `arguments` come before those of the schedule."""
     moment = _moment(now, "now")
-    seconds = {"delay": duration(delay, "schedule_random_delay"), "timeout": duration(timeout, "schedule_timeout")}
+    seconds = {
+        "delay": int(duration(delay, "schedule_random_delay")),
+        "timeout": int(duration(timeout, "schedule_timeout")),
+    }
     found = []
     for each in schedule.read_schedules(entries, option):
         # A name of three parts, or a file, is as it is.
@@ -124,7 +127,7 @@ def schedule_elapses(
     shown: str, entries: t.Any, delay: t.Any = "0s", now: t.Any = None, option: str = "runbooks_schedules"
 ) -> list[dict[str, t.Any]]:
     """Compare what `systemctl show` tells of the timers, by the clocks of UTC, with when each schedule is next."""
-    later = duration(delay, "schedule_random_delay")
+    later = int(duration(delay, "schedule_random_delay"))
     moment = _moment(now, "now")
     blocks = [dict(_SHOWN.findall(block)) for block in shown.strip().split("\n\n")]
     units = {block.get("Id", ""): block for block in blocks}
