@@ -65,6 +65,36 @@ options:
     type: str
     choices: [never, unknown, warning, critical]
     default: never
+  period:
+    description:
+      - The time up to the run's start that KPIs, trends, issues, capacity and what follows from them are about.
+      - Empty for that of the run's playbook where it is one of these, and else V(none).
+    type: str
+    choices: ["", none, daily, weekly, monthly, quarterly]
+    default: ""
+  kpis:
+    description:
+      - KPIs beside or in place of those that come with the collection, by C(name); see C(docs/report.md).
+      - The lists C(runbooks_kpis) and C(runbooks_kpis_*) of a host of each system count for that system, whatever is given here.
+    type: list
+    elements: dict
+    default: []
+  limits:
+    description:
+      - What sizes may grow to, by globs over C(host), C(subject) and C(metric), so that the day they get there can be told.
+      - C(runbooks_limits) and C(runbooks_limits_*) of a host of each system count for that system.
+    type: list
+    elements: dict
+    default: []
+  costs:
+    description: Prices of a month, C(currency) with C(host), C(backup_gib), C(database_gib); what has none costs nothing.
+    type: dict
+    default: {}
+  schedules:
+    description: When playbooks run, as C(runbooks_schedules) says it; the report tells what comes in the next period.
+    type: list
+    elements: dict
+    default: []
 extends_documentation_fragment:
   - sre.runbooks.attributes
   - sre.runbooks.attributes.actiongroup
@@ -95,6 +125,18 @@ EXAMPLES = r"""
     run_id: 20261121T090000Z-3f2a9c
     formats: [html]
     directory: /srv/www/reports
+
+- name: Report a quarter, with a KPI of the site's own, a limit and prices
+  sre.runbooks.report:
+    period: quarterly
+    kpis:
+      - name: prediction_accuracy
+        unit: percent
+        target: "> 90"
+        from: {stage: health, subject: http:business, metric: prediction_accuracy_percent}
+    limits:
+      - {subject: "postgresql:*", metric: size_bytes, limit: 100 GiB}
+    costs: {currency: EUR, host: 40, backup_gib: 0.02}
 """
 
 RETURN = r"""
@@ -126,7 +168,7 @@ answered:
 paths:
   description:
     - Path of each written file, empty in check mode; V(html) is the technical view, V(executive) the other one, V(index) leads to all.
-    - V(csv) is the table of outcomes, V(csv_<section>) one for each further section that has rows.
+    - V(csv) is the table of outcomes, V(csv_<section>) one for each further section.
   type: dict
   returned: success
   sample: {html: /home/ops/.local/state/sre-runbooks/reports/daily_20261121T090000Z-3f2a9c.html}

@@ -12,46 +12,61 @@ from __future__ import annotations
 
 import re
 import typing as t
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ansible_collections.sre.runbooks.plugins.plugin_utils.model import Document
 from ansible_collections.sre.runbooks.plugins.plugin_utils.page import attention, sentences
 from ansible_collections.sre.runbooks.plugins.plugin_utils.page_figures import duration, moment, show, target
 
 ROWS = 20
-"""Rows of a table; tickets hold some 32,000 characters."""
-
 CELL_LIMIT = 200
+LIMIT = 30_000
+"""Rows of a table, characters of a cell, characters of all; tickets hold some 32,000."""
+
 WORD_JOINER = "\u2060"
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
-_MARKS = re.compile(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[#+>=-]|(?<=^\d)[.)])")
-_NAMES = re.compile(r"@(?=\w)|(?<=\w)://|(?<=www)\.|(?<=#)(?=\d)")
+_MARKS = re.compile(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))")
+_TAGS = re.compile(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)")
+_NAMES = re.compile(r"@(?=\w)|(?<=\w):(?=//)|(?<=www)\.|#(?=\d)", re.IGNORECASE)
+"""Where somebody is mentioned, an address begins, or a ticket is numbered."""
+
+_BEGINNINGS = re.compile(r"^(?=[#+>=-])|(?<=^\d)(?=[.)]\s)|(?<=^\d\d)(?=[.)]\s)")
+"""Where a line would be a heading, a list or a quotation."""
+
 _SIGNS = {"ok": "🟢", "skipped": "⚪", "unknown": "🟣", "warning": "🟠", "critical": "🔴"}
 Columns = Sequence[tuple[str, Callable[[Document], str]]]
 
 
 def render_markdown(document: Document) -> Iterator[str]:
-    """Yield the report in parts."""
-    run, calls = document["run"], document["roll_call"]
+    """Yield the report in parts, as many as there is room for; what matters most comes first."""
+    room = LIMIT
+    for part in _parts(document):
+        room -= len(part)
+        if room < 0:
+            yield "\nThe rest is too long for here; the report's page has it.\n"
+            return
+        yield part
+
+
+def _parts(document: Document) -> Iterator[str]:
+    run, calls, period = document["run"], document["roll_call"], document.get("period")
     yield f"# {_sign(document['status'])} {text(run['playbook'])}: {document['status']}\n\n"
-    period = document.get("period")
     if period:
         yield f"{moment(period['from'])} to {moment(period['to'])} UTC, {period['runs']} runs · "
     yield f"run `{run['id']}`, {moment(run['started'])} UTC, {duration(run['duration_seconds'])} · "
     yield f"{calls['answered']} of {calls['expected']} hosts answered\n"
-    yield from _list("", document.get("summary") or sentences(document))
-    yield from _table("KPIs", document.get("kpis"), _KPIS)
+    yield _list("", document.get("summary") or sentences(document))
+    yield _table("KPIs", document.get("kpis"), _KPIS)
     issues = [each for each in document.get("issues") or () if each["state"] != "resolved"]
-    yield from _table("Issues", issues, _ISSUES) if period else _table("Findings", attention(document), _FINDINGS)
-    yield from _table("No longer bad", document["resolved"], _RESOLVED)
-    yield from _table("Trends", document.get("trends"), _TRENDS)
-    yield from _table(
-        "Capacity", [each for each in document.get("capacity") or () if each["days_left"] is not None], _CAPACITY
-    )
-    yield from _table("Incidents", document.get("incidents"), _INCIDENTS)
-    yield from _list("Achievements", [each["what"] for each in document.get("achievements") or ()])
-    yield from _table("Action items", document.get("actions"), _ACTIONS)
-    yield from _table("What comes next", document.get("plan"), _PLAN)
+    yield _table("Issues", issues, _ISSUES) if period else _table("Findings", attention(document), _FINDINGS)
+    yield _table("Action items", document.get("actions"), _ACTIONS)
+    ending = [each for each in document.get("capacity") or () if each["days_left"] is not None]
+    yield _table("Capacity", ending, _CAPACITY)
+    yield _table("Incidents", document.get("incidents"), _INCIDENTS)
+    yield _table("Trends", document.get("trends"), _TRENDS)
+    yield _table("No longer bad", document["resolved"], _RESOLVED)
+    yield _list("Achievements", [each["what"] for each in document.get("achievements") or ()])
+    yield _table("What comes next", document.get("plan"), _PLAN)
 
 
 def text(value: t.Any) -> str:
@@ -59,32 +74,29 @@ def text(value: t.Any) -> str:
     plain = " ".join(_NO_TEXT.sub(" ", str(value)).split())
     if len(plain) > CELL_LIMIT:
         plain = plain[: CELL_LIMIT - 1] + "…"
-    # A joiner of no width after what would make a mention, an address or the number of a ticket.
     plain = _NAMES.sub(lambda found: found[0] + WORD_JOINER, plain)
-    return _MARKS.sub(r"\\\1", plain.replace("&", "&amp;").replace("<", "&lt;"))
+    return _TAGS.sub(lambda found: {"<": "&lt;", "&": "&amp;"}[found[0]], _MARKS.sub(r"\\\1", plain))
 
 
 def _sign(status: str) -> str:
     return _SIGNS.get(status, "⚪")
 
 
-def _list(title: str, lines: Iterable[str]) -> Iterator[str]:
-    found = list(lines)
-    if found:
-        yield f"\n## {title}\n\n" if title else "\n"
-        yield from (f"- {text(each)}\n" for each in found[:ROWS])
+def _list(title: str, lines: Sequence[t.Any]) -> str:
+    if not lines:
+        return ""
+    head = f"\n## {title}\n\n" if title else "\n"
+    return head + "".join("- " + _BEGINNINGS.sub(r"\\", text(each)) + "\n" for each in lines[:ROWS])
 
 
-def _table(title: str, rows: Sequence[Document] | None, columns: Columns) -> Iterator[str]:
+def _table(title: str, rows: Sequence[Document] | None, columns: Columns) -> str:
     if not rows:
-        return
-    yield f"\n## {title}\n\n"
-    yield "| " + " | ".join(name for name, _of in columns) + " |\n"
-    yield "|" + " --- |" * len(columns) + "\n"
-    for row in rows[:ROWS]:
-        yield "| " + " | ".join(of(row) for _name, of in columns) + " |\n"
+        return ""
+    lines = [f"\n## {title}\n", "| " + " | ".join(name for name, _of in columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(of(row) for _name, of in columns) + " |" for row in rows[:ROWS]]
     if len(rows) > ROWS:
-        yield f"\nAnd {len(rows) - ROWS} more.\n"
+        lines.append(f"\nAnd {len(rows) - ROWS} more.")
+    return "\n".join(lines) + "\n"
 
 
 def _where(row: Document) -> str:
@@ -106,7 +118,13 @@ def _verdict(kpi: Document) -> str:
 
 
 def _budget(kpi: Document) -> str:
-    return f"{show(kpi['budget']['left_percent'], 'percent')} left" if kpi["budget"] else ""
+    left = kpi["budget"]["left_percent"] if kpi["budget"] else None
+    return "" if left is None else "overspent" if left < 0 else f"{show(left, 'percent')} left"
+
+
+def _state(issue: Document) -> str:
+    state = "came back" if issue["state"] == "returned" else issue["state"]
+    return text(f"{state}, {issue['runs']} run{'' if issue['runs'] == 1 else 's'}")
 
 
 _KPIS: Columns = (
@@ -120,7 +138,7 @@ _ISSUES: Columns = (
     ("Status", _status),
     ("Where", _place),
     ("Issue", lambda row: text(f"{row['subject']}: {row['summary']}")),
-    ("State", lambda row: text(f"{'came back' if row['state'] == 'returned' else row['state']}, {row['runs']} runs")),
+    ("State", _state),
     ("Since", lambda row: moment(row["since"])),
 )
 _FINDINGS: Columns = (

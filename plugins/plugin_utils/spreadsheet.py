@@ -27,6 +27,7 @@ _FORMULA = re.compile(r"(^|;)([\s\"']*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 Row = Mapping[str, t.Any]
+_COSTS = ("system", "what", "quantity", "unit", "price", "amount", "before", "currency")
 
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "kpis": ("system", "title", "value", "unit", "target", "met", "before", "direction", "budget_left_percent", "why"),
@@ -49,22 +50,19 @@ _RECOVERY = (
 
 
 def tables(document: Document) -> Iterator[tuple[str, Iterator[str]]]:
-    """Yield the name of each section that has rows, and the lines of its table; `outcomes` is always there."""
-    yield "outcomes", _lines(_OUTCOMES, _outcomes(document))
+    """Yield the name of each section and the lines of its table.
+
+    The report of a period has all of them, be they empty, so that what reads them finds the same files each time.
+    """
     recovery = [{**row, "system": system["name"]} for system in document["systems"] for row in system["recovery"]]
-    sections: list[tuple[str, tuple[str, ...], Iterable[Row]]] = [
-        (name, columns, map(_flat, document.get(name) or ())) for name, columns in _SECTIONS.items()
-    ]
-    costs = document.get("costs") or {}
-    money = [{**row, "currency": costs["currency"]} for row in costs.get("rows", ())]
-    sections.append(("recovery", _RECOVERY, iter(recovery)))
-    sections.append(
-        ("costs", ("system", "what", "quantity", "unit", "price", "amount", "before", "currency"), iter(money))
-    )
-    for name, columns, rows in sections:
-        found = list(rows)
-        if found:
-            yield name, _lines(columns, found)
+    yield "outcomes", _lines(_OUTCOMES, _outcomes(document))
+    yield "recovery", _lines(_RECOVERY, recovery)
+    if not document.get("period"):
+        return
+    for name, columns in _SECTIONS.items():
+        yield name, _lines(columns, map(_flat, document.get(name) or ()))
+    costs = document.get("costs") or {"rows": []}
+    yield "costs", _lines(_COSTS, ({**row, "currency": costs["currency"]} for row in costs["rows"]))
 
 
 def _outcomes(document: Document) -> Iterator[Row]:
