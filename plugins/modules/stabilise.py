@@ -45,7 +45,7 @@ options:
   due:
     description:
       - Checks of which one that is V(critical) or V(unknown) is a reason to act on a host that is well, such as a service that runs for too long.
-      - When an action is over, none of them may be bad either.
+      - An action that was taken and has not failed settles it.
     type: list
     elements: dict
     default: []

@@ -56,7 +56,7 @@ class Stabilise:
     def run(self) -> dict[str, t.Any]:
         """Return the envelope, with `healthy`, and `helped`, the name of the action after which the host was well."""
         began = time.monotonic()
-        bad, due = self._look()
+        bad, due = self._bad(self._settings.verify), self._bad(self._settings.due)
         took: list[Took] = []
         helped = ""
         if not bad and not due:
@@ -67,7 +67,9 @@ class Stabilise:
                 took.append(self._one(action))
                 if self._dry or not took[-1].changed:
                     continue
-                bad, due = self._waited(action)
+                bad = self._waited(action)
+                # What was due is done; how long it has been since is not looked at again.
+                due = due if took[-1].outcome["status"] != "ok" else []
                 if not bad and not due:
                     helped = action.name
                     break
@@ -95,17 +97,13 @@ class Stabilise:
             ]
         return told
 
-    def _look(self) -> tuple[list[str], list[str]]:
-        """What is bad about the host, and what is due on it."""
-        return self._bad(self._settings.verify), self._bad(self._settings.due)
-
-    def _waited(self, action: Action) -> tuple[list[str], list[str]]:
-        """Look until the host is well or the action's time to help is over; return what is bad and due then."""
+    def _waited(self, action: Action) -> list[str]:
+        """Look until the host is well or the action's time to help is over; return what is bad then."""
         until = min(time.monotonic() + action.wait, self._work.deadline)
         while True:
-            bad, due = self._look()
-            if not (bad or due) or time.monotonic() >= until:
-                return bad, due
+            bad = self._bad(self._settings.verify)
+            if not bad or time.monotonic() >= until:
+                return bad
             time.sleep(PAUSE_SECONDS)
 
     # --- One action ---
