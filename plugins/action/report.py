@@ -12,10 +12,14 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import STATUSES
+from ansible_collections.sre.runbooks.plugins.plugin_utils import report_settings
 from ansible_collections.sre.runbooks.plugins.plugin_utils.action import ControllerAction
+from ansible_collections.sre.runbooks.plugins.plugin_utils.capacity import read_limits
 from ansible_collections.sre.runbooks.plugins.plugin_utils.collect import collect
-from ansible_collections.sre.runbooks.plugins.plugin_utils.history import History
+from ansible_collections.sre.runbooks.plugins.plugin_utils.history import History, StoredRun
+from ansible_collections.sre.runbooks.plugins.plugin_utils.kpis import read_kpis
 from ansible_collections.sre.runbooks.plugins.plugin_utils.model import Document, from_history, from_run
+from ansible_collections.sre.runbooks.plugins.plugin_utils.model_period import Settings
 from ansible_collections.sre.runbooks.plugins.plugin_utils.output import write_reports
 from ansible_collections.sre.runbooks.plugins.plugin_utils.page import VIEWS
 from ansible_collections.sre.runbooks.plugins.plugin_utils.page_index import LIMIT
@@ -41,6 +45,7 @@ class ActionModule(ControllerAction):
         "views": {"type": "list", "elements": "str", "choices": list(VIEWS), "default": list(VIEWS)},
         "width": {"type": "int", "default": 0},
         "fail_on": {"type": "str", "choices": ["never", "unknown", "warning", "critical"], "default": "never"},
+        **report_settings.ARGUMENTS,
     }
 
     def work(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -64,12 +69,20 @@ class ActionModule(ControllerAction):
         history = History(arguments["history_url"])
         if not self._task.check_mode or arguments["run_id"]:
             wanted = "" if arguments["run_id"] == "latest" else arguments["run_id"]
-            return from_history(history, history.find(wanted, arguments["playbook"]))
+            stored = history.find(wanted, arguments["playbook"])
+            return from_history(history, stored, _settings(arguments, stored, history, task_vars["hostvars"]))
         if not arguments["stages"]:
             raise AnsibleActionFail(
                 "stages: in check mode nothing was recorded, so the report needs the stages of the run, or a run_id."
             )
         return from_run(collect(task_vars, arguments["stages"], arguments["playbook"] or "run", True))
+
+
+def _settings(arguments: dict[str, t.Any], stored: StoredRun, history: History, hostvars: t.Any) -> Settings:
+    hosts = history.systems(stored)
+    kpis = report_settings.of_systems(hostvars, hosts, "kpis", read_kpis)
+    limits = report_settings.of_systems(hostvars, hosts, "limits", read_limits)
+    return report_settings.settings(arguments, stored.columns["playbook"], kpis, limits)
 
 
 def _write(document: Document, arguments: dict[str, t.Any]) -> dict[str, str]:

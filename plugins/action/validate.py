@@ -15,7 +15,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
-from ansible_collections.sre.runbooks.plugins.plugin_utils import window
+from ansible_collections.sre.runbooks.plugins.plugin_utils import report_settings, window
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_contacts import read_contacts
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_page import read_options
 
@@ -52,6 +52,8 @@ class ActionModule(ActionBase):
         values = self._templar.template({name: task_vars[name] for name in options if name in task_vars})
         checked = ArgumentSpecValidator(options).validate(values, validate_role_argument_spec=True)
         problems = [f"Role {role}: {message}." for message in checked.error_messages]
+        if role == "report":
+            problems += report_settings.problems(task_vars, self._templar.template)
         return problems + (self._problems_of_contacts(task_vars) if role == "notify" else [])
 
     def _problems_of_windows(self, playbook: str, task_vars: dict[str, t.Any]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import typing as t
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ansible_collections.sre.runbooks.plugins.plugin_utils._schema import COUNTS, SQLALCHEMY_MISSING, schema
 from ansible_collections.sre.runbooks.plugins.plugin_utils._spread import finite
@@ -45,15 +45,16 @@ BATCH = 500
 _FIGURES = re.compile(rf'"({"|".join(METRICS)})": (-?[0-9][-+.0-9eE]*)')
 
 
-def find(
-    connection: sa.Connection, runs: Sequence[Moment], limits: Sequence[Limit], systems: Sequence[str]
-) -> list[Document]:
-    """Return what `runs` (those of the last LOOK_BACK_DAYS days, in their order) tell of growth, what runs out first."""
+def find(connection: sa.Connection, runs: Sequence[Moment], limits: Mapping[str, Sequence[Limit]]) -> list[Document]:
+    """Return what `runs` (those of the last LOOK_BACK_DAYS days, in their order) tell of growth, what runs out first.
+
+    `limits` are by system; other systems do not count.
+    """
     chosen = _chosen(connection, runs)
     ranked = []
-    for key, points in _read(connection, chosen, systems).items():
+    for key, points in _read(connection, chosen, list(limits)).items():
         series = Series(*key)
-        limit = limit_of(series, limits)
+        limit = limit_of(series, limits[series.system])
         # The slope of few points is enough to tell what is worth the whole; of most things the first and the last are.
         if points[-1][1] > points[0][1] or (limit is not None and points[-1][1] >= NEARLY * limit):
             rank = worth(daily(points), limit)

@@ -114,6 +114,15 @@ class History:
             total = connection.execute(sa.select(sa.func.count()).select_from(runs)).scalar_one()
         return [dict(row) for row in rows], total
 
+    def systems(self, stored: StoredRun) -> dict[str, list[str]]:
+        """Return the names of the hosts of a run by system."""
+        table = schema().host_runs
+        result: dict[str, list[str]] = collections.defaultdict(list)
+        with self._store.reading() as connection:
+            for row in connection.execute(sa.select(table.c.system, table.c.host).where(table.c.run == stored.number)):
+                result[row.system].append(row.host)
+        return result
+
     def load(self, stored: StoredRun) -> Run:
         """Read a whole run back."""
         columns = stored.columns

@@ -54,6 +54,7 @@ class Settings:
     kpis: Sequence[Kpi] = ()
     kpis_of: Mapping[str, Sequence[Kpi]] = dataclasses.field(default_factory=dict)
     limits: Sequence[capacity.Limit] = ()
+    limits_of: Mapping[str, Sequence[capacity.Limit]] = dataclasses.field(default_factory=dict)
     costs: Prices | None = None
     schedules: Sequence[Schedule] = ()
 
@@ -126,9 +127,7 @@ class _Reader:
             "trends": self._named(self._trends.rows()),
             "issues": self._named(found),
             "issue_counts": counts,
-            "capacity": self._named(
-                capacity_history.find(self._connection, self._runs_of_growth(), self._settings.limits, systems)
-            ),
+            "capacity": self._named(capacity_history.find(self._connection, self._runs_of_growth(), self._limits())),
             "incidents": [each for each in year if each["state"] != "closed" or self._is_of(each, period)],
             "costs": self._costs(),
         }
@@ -137,6 +136,10 @@ class _Reader:
         for each in rows:
             each["system"] = self._systems[each["system"]]
         return rows
+
+    def _limits(self) -> dict[str, list[capacity.Limit]]:
+        """Return the limits by system, a system's own before those of all."""
+        return {each: [*self._settings.limits_of.get(each, ()), *self._settings.limits] for each in self._systems}
 
     def _runs_of_growth(self) -> list[Moment]:
         since = self._period.until - datetime.timedelta(days=capacity.LOOK_BACK_DAYS)
