@@ -28,7 +28,7 @@ DEV_REQUIREMENTS := $(RUN_REQUIREMENTS) requirements-dev.txt
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.work/cache/pycache
 
-.PHONY: help mlflow rulebook setup setup-run setup-latest packages demo test lint sanity unit integration molecule latest bench docs site build format clean
+.PHONY: help mlflow rulebook setup setup-run setup-latest packages demo test lint sanity unit integration molecule latest bench docs site build artifact format clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -132,6 +132,9 @@ format: setup ## Format Python
 
 build: setup ## Build the artifact into .work/dist/
 	@mkdir -p .work/dist && ansible-galaxy collection build --force --output-path .work/dist
+
+artifact: setup ## Build the artifact, and hand it to galaxy-importer as Galaxy does
+	@rm -f .work/dist/*.tar.gz && $(MAKE) --no-print-directory build && tools/import_artifact .work/dist
 
 clean: ## Remove .work/
 	@rm -rf .work

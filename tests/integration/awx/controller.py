@@ -64,13 +64,19 @@ class Controller:
 
     def one(self, endpoint: str, name: str) -> Item:
         """The object of that name, with the names of what is associated with it."""
-        found = next(item for item in self.objects[endpoint].values() if name in (item.get("name"), item.get("identifier")))
+        found = next(
+            item for item in self.objects[endpoint].values() if name in (item.get("name"), item.get("identifier"))
+        )
         linked = {link: self._linked(found["id"], link, to) for link, to in KINDS[endpoint].associations.items()}
         names = {link: [each.get("name") or each["identifier"] for each in items] for link, items in linked.items()}
         return {**copy.deepcopy(found), **names, "survey": self.surveys.get(found["id"], {})}
 
     def names(self, endpoint: str) -> set[str]:
-        return {item.get("name") or item["identifier"] for item in self.objects[endpoint].values() if not item.get("managed")}
+        return {
+            item.get("name") or item["identifier"]
+            for item in self.objects[endpoint].values()
+            if not item.get("managed")
+        }
 
     # --- Requests ---------------------------------------------------------------------------------------------------
 
@@ -81,7 +87,12 @@ class Controller:
             self.changes.append(f"{method} {'/'.join(words)}")
         endpoint, *rest = words
         if endpoint == "project_updates" and method == "GET":
-            return 200, {"id": int(rest[0]), "status": "successful", "finished": "2026-01-01T00:00:00Z", "failed": False}
+            return 200, {
+                "id": int(rest[0]),
+                "status": "successful",
+                "finished": "2026-01-01T00:00:00Z",
+                "failed": False,
+            }
         if endpoint not in (*KINDS, "unified_job_templates"):
             raise RefusedError(404, {"detail": "The requested resource could not be found."})
         if not rest:
@@ -120,7 +131,14 @@ class Controller:
         if method == "POST":
             self._associate(item, name, kind.associations[name], data)
             return 204, None
-        return 200, self._page([self._shown(kind.associations[name], each) for each in self._linked(item["id"], name, kind.associations[name])], {}, "")
+        return 200, self._page(
+            [
+                self._shown(kind.associations[name], each)
+                for each in self._linked(item["id"], name, kind.associations[name])
+            ],
+            {},
+            "",
+        )
 
     # --- Objects ----------------------------------------------------------------------------------------------------
 
@@ -170,7 +188,9 @@ class Controller:
         for other in self.objects[endpoint].values():
             if kind.unique and other is not item and [other.get(name) for name in kind.unique] == key:
                 what = " and ".join(name.replace("_", " ").capitalize() for name in kind.unique)
-                raise RefusedError(400, {"__all__": [f"{kind.type.replace('_', ' ').capitalize()} with this {what} already exists."]})
+                raise RefusedError(
+                    400, {"__all__": [f"{kind.type.replace('_', ' ').capitalize()} with this {what} already exists."]}
+                )
 
     def _find(self, endpoint: str, number: Any) -> Item | None:
         endpoints = (*UNIFIED, "workflow_approval_templates") if endpoint == "unified_job_templates" else (endpoint,)
@@ -187,9 +207,18 @@ class Controller:
         known = {field["id"] for field in kind["inputs"]["fields"]}
         unknown = sorted(set(fields["inputs"]) - known)
         if unknown:
-            raise RefusedError(400, {"inputs": {name: [f"Additional properties are not allowed ('{name}' was unexpected)"] for name in unknown}})
+            raise RefusedError(
+                400,
+                {
+                    "inputs": {
+                        name: [f"Additional properties are not allowed ('{name}' was unexpected)"] for name in unknown
+                    }
+                },
+            )
         kept = item["inputs"] if item else {}
-        fields["inputs"] = {name: kept.get(name) if value == ENCRYPTED else value for name, value in fields["inputs"].items()}
+        fields["inputs"] = {
+            name: kept.get(name) if value == ENCRYPTED else value for name, value in fields["inputs"].items()
+        }
 
     def _check_projects(self, fields: Item, _item: Item | None) -> None:
         if fields["scm_type"] and not fields["scm_url"]:
@@ -204,11 +233,17 @@ class Controller:
         given = dict(fields["notification_configuration"])
         missing = [name for name, default in options.items() if default is None and name not in given]
         if missing:
-            raise RefusedError(400, {"notification_configuration": [f"Missing required fields for Notification Configuration: {missing}."]})
+            raise RefusedError(
+                400,
+                {"notification_configuration": [f"Missing required fields for Notification Configuration: {missing}."]},
+            )
         for name in secrets:
             if given.get(name) == ENCRYPTED and item:
                 given[name] = item["notification_configuration"][name]
-        fields["notification_configuration"] = {**{name: default for name, default in options.items() if default is not None}, **given}
+        fields["notification_configuration"] = {
+            **{name: default for name, default in options.items() if default is not None},
+            **given,
+        }
 
     def _check_job_templates(self, fields: Item, _item: Item | None) -> None:
         project = self.objects["projects"].get(fields["project"] or 0)
@@ -238,7 +273,11 @@ class Controller:
     # --- Associations -----------------------------------------------------------------------------------------------
 
     def _linked(self, number: int, name: str, endpoint: str) -> list[Item]:
-        return [self.objects[endpoint][each] for each in self.links.get((number, name), []) if each in self.objects[endpoint]]
+        return [
+            self.objects[endpoint][each]
+            for each in self.links.get((number, name), [])
+            if each in self.objects[endpoint]
+        ]
 
     def _associate(self, item: Item, name: str, endpoint: str, data: Item) -> None:
         linked = self.links.setdefault((item["id"], name), [])
@@ -253,7 +292,9 @@ class Controller:
             kind = types[other["credential_type"]]
             if kind["kind"] not in ("ssh", "vault", "cloud", "net", "kubernetes"):
                 raise RefusedError(400, {"error": f"Cannot assign a Credential of kind `{kind['kind']}`."})
-            if kind["kind"] != "vault" and kind["id"] in {self.objects["credentials"][each]["credential_type"] for each in linked}:
+            if kind["kind"] != "vault" and kind["id"] in {
+                self.objects["credentials"][each]["credential_type"] for each in linked
+            }:
                 raise RefusedError(400, {"error": f"Cannot assign multiple {kind['name']} credentials."})
         linked.append(other["id"])
 
@@ -265,12 +306,18 @@ class Controller:
         url = f"{API}{endpoint}/{item['id']}/"
         related = {"survey_spec": f"{url}survey_spec/", "update": f"{url}update/"}
         if endpoint == "workflow_job_template_nodes" and item["unified_job_template"]:
-            target = next(name for name in (*UNIFIED, "workflow_approval_templates") if item["unified_job_template"] in self.objects[name])
+            target = next(
+                name
+                for name in (*UNIFIED, "workflow_approval_templates")
+                if item["unified_job_template"] in self.objects[name]
+            )
             related["unified_job_template"] = f"{API}{target}/{item['unified_job_template']}/"
         if endpoint == "credentials":
             fields = self.objects["credential_types"][item["credential_type"]]["inputs"]["fields"]
             secret = {field["id"] for field in fields if field.get("secret")}
-            shown["inputs"] = {name: ENCRYPTED if name in secret and value else value for name, value in item["inputs"].items()}
+            shown["inputs"] = {
+                name: ENCRYPTED if name in secret and value else value for name, value in item["inputs"].items()
+            }
         if endpoint == "notification_templates":
             for name in NOTIFICATIONS[item["notification_type"]][1]:
                 if item["notification_configuration"].get(name):
@@ -304,7 +351,12 @@ class Controller:
         number, size = int(query.get("page", 1)), int(query.get("page_size", PAGE)) if endpoint else len(items) + 1
         more = "&".join(f"{quote(name)}={quote(value)}" for name, value in query.items() if name != "page")
         following = f"{API}{endpoint}/?page={number + 1}&{more}" if len(items) > number * size else None
-        return {"count": len(items), "next": following, "previous": None, "results": items[(number - 1) * size : number * size]}
+        return {
+            "count": len(items),
+            "next": following,
+            "previous": None,
+            "results": items[(number - 1) * size : number * size],
+        }
 
 
 def _matches(item: Item, name: str, wanted: str) -> bool:
@@ -339,10 +391,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_PATCH = do_DELETE = _respond
-
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *_: Any) -> None:
         """Say nothing."""
+
+
+# The names by which http.server finds what answers a method.
+for _method in ("GET", "POST", "PATCH", "DELETE"):
+    setattr(_Handler, f"do_{_method}", _Handler._respond)
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ def _rule_errors(rule: str) -> list[str]:
 
 
 def _parsing_errors(text: str) -> list[str]:
-    zones = {name: dateutil.tz.UTC for name in dateutil.parser.parserinfo().UTCZONE}
+    zones = dict.fromkeys(dateutil.parser.parserinfo().UTCZONE, dateutil.tz.UTC)
     try:
         rules = dateutil.rrule.rrulestr(text, tzinfos=zones, forceset=True)
     except (ValueError, TypeError, AttributeError) as error:
@@ -115,17 +115,26 @@ def _question_error(item: dict[str, Any], index: int) -> str:
         return f"'{kind}' in survey question {index} is not one of '{', '.join(QUESTIONS)}' allowed question types."
     if default != "" and not isinstance(default, QUESTIONS[kind]):
         return f"Default value {default} in survey question {index} expected to be {QUESTIONS[kind].__name__}."
+    return _limits_error(item, index) or (
+        _choices_error(item, index) if kind in ("multiplechoice", "multiselect") else ""
+    )
+
+
+def _limits_error(item: dict[str, Any], index: int) -> str:
     for bound in ("min", "max"):
         if item.get(bound) is not None and not isinstance(item[bound], int):
             return f"The {bound} limit in survey question {index} expected to be integer."
-    if kind in ("multiplechoice", "multiselect"):
-        if "choices" not in item:
-            return f"Survey question {index} of type {kind} must specify choices."
-        defaults = str(default).splitlines()
-        if kind == "multiplechoice" and len(defaults) > 1:
-            return "Multiple Choice (Single Select) can only have one default value."
-        if any(each not in item["choices"] for each in defaults):
-            return "Default choice must be answered from the choices listed."
+    return ""
+
+
+def _choices_error(item: dict[str, Any], index: int) -> str:
+    if "choices" not in item:
+        return f"Survey question {index} of type {item['type']} must specify choices."
+    defaults = str(item.get("default", "")).splitlines()
+    if item["type"] == "multiplechoice" and len(defaults) > 1:
+        return "Multiple Choice (Single Select) can only have one default value."
+    if any(each not in item["choices"] for each in defaults):
+        return "Default choice must be answered from the choices listed."
     return ""
 
 
@@ -181,7 +190,9 @@ def injector_errors(inputs: dict[str, Any], injectors: dict[str, Any]) -> list[s
             continue
         for name, template in values.items():
             if kind == "env" and name.startswith("ANSIBLE_"):
-                errors.append(f"Environment variable {name} may affect Ansible configuration so its use is not allowed in credentials.")
+                errors.append(
+                    f"Environment variable {name} may affect Ansible configuration so its use is not allowed in credentials."
+                )
             try:
                 environment.from_string(template).render(fields)
             except jinja2.UndefinedError as error:
