@@ -36,6 +36,7 @@ REGISTRIES = (
     "_stabilise",
     "_audit",
     "_maintenance",
+    "_scaling",
 )
 
 # Ansible's markup, and the Markdown for what stands in its brackets.
