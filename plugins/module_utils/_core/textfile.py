@@ -22,6 +22,8 @@ _HELP = {
     "last_run_timestamp_seconds": "When this stage last ended on this host.",
 }
 _CONTROLLER = ("run_", "incident_")
+# To Prometheus these ends say that a metric is no gauge.
+_KINDS = ("count", "sum", "bucket", "total")
 
 Samples = dict[str, dict[str, str]]
 """Values as text, by labels as text, by metric."""
@@ -82,7 +84,7 @@ def publish(textfile_dir: str, name: str, text: str) -> None:
 
 
 def _metric(name: str) -> str:
-    own = name in _HELP or name.startswith(_CONTROLLER)
+    own = name in _HELP or name.startswith(_CONTROLLER) or name.rpartition("_")[2] in _KINDS
     return PREFIX + re.sub(r"[^a-zA-Z0-9_]", "_", f"{name}_value" if own else name)
 
 

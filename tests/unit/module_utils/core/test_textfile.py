@@ -106,7 +106,7 @@ def test_names_of_the_controllers_metrics_are_not_taken_by_a_users():
 
 
 def test_promtool_finds_no_fault(tmp_path):
-    metrics = {"used_percent": 1, "duration_seconds": 2.5, "size_bytes": 3}
+    metrics = {"used_percent": 1, "duration_seconds": 2.5, "size_bytes": 3, "count": 4, "reads_total": 5}
     text = textfile.render("health", [outcome(HOSTILE, "health", "critical", "x", metrics=metrics)], 99.5)
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True, check=False)
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
