@@ -65,6 +65,8 @@ class Spread:
     def quantile(self, share: float) -> float:
         """Return the value below or at which `share` (0 to 1) of all values lie (nearest rank)."""
         rank = max(1, math.ceil(share * self.count))
+        if rank in (1, self.count):
+            return self.low if rank == 1 else self.high
         for value, number in self._ordered():
             rank -= number
             if rank <= 0:

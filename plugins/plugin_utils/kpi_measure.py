@@ -140,11 +140,8 @@ def measure(
         value = 100 * value / base
     if source.per:
         value /= period.seconds / source.per
-    kind = (
-        source.statistic
-        if source.statistic in ("mean", "max", "min", "last") or source.statistic in _SHARES
-        else "mean"
-    )
+    # What of a single run is the mean of it.
+    kind = source.statistic if source.statistic in ("max", "min", *_SHARES) else "mean"
     points = []
     for run, cell in cells:
         if metric in cell.spreads:
