@@ -128,7 +128,7 @@ def _positions(rule: Rule, positions: tuple[int, ...]) -> list[tuple[str, str]]:
     for which in positions:
         for number, day in enumerate(days):
             other = days[(number - which) % len(days)]
-            found.append((f"{NAMES[day]} ", f"{'~' if which < 0 else ''}01..{((day - other) * which) % 7 or 7:02}"))
+            found.append((f"{NAMES[day]} ", f"{'~' if which < 0 else ''}01..{((day - other) * which) % 7:02}"))
     return found
 
 
