@@ -17,7 +17,7 @@ description:
   - "The kinds of proof: C(policies) (those that contradict each other), C(reachability) (every check is made once, every source asked),
     C(programs), C(folders) (rights and room), C(databases), C(services), C(certificates) and C(logs) on the host that nothing covers;
     C(incidents) (runbooks that cannot be followed), C(schedules) (what is planned, and the windows that it keeps), C(steps) (a site's own
-    programs), C(kpis) (whose figures nothing produces) and C(contacts) (whom it reaches)."
+    programs), C(kpis) (whose figures nothing produces), C(scaling) (rules that overlap) and C(contacts) (whom it reaches)."
   - Nothing is changed, nothing is remembered, and a second run finds the same. A broken entry is a finding and keeps no other
     from being looked at. What may not be looked at is V(unknown) and names the right that is missing.
 extends_documentation_fragment:
@@ -83,11 +83,16 @@ options:
     description: The O(sre.runbooks.site_steps#module:timeout) for all steps of a cadence.
     type: str
     default: 1h
+  scaling:
+    description: The targets of M(sre.runbooks.scaling).
+    type: list
+    elements: dict
+    default: []
   kinds:
     description: The kinds of proof to make. When not given, all.
     type: list
     elements: str
-    choices: [certificates, contacts, databases, folders, incidents, kpis, logs, policies, programs, reachability, schedules, services, steps]
+    choices: [certificates, contacts, databases, folders, incidents, kpis, logs, policies, programs, reachability, scaling, schedules, services, steps]
   run_every:
     description:
       - The time between two runs of the playbook that makes the backups and scans the logs. By default as the schedules of O(plans) have it, else C(24h).
@@ -249,7 +254,7 @@ def main() -> None:
         module,
         _run.STAGE,
         lambda: preflight(module),
-        conceal=["checks", "health", "sources", "backup", "log_scan", "log_cleanup", "runbooks", "remedies"],
+        conceal=["checks", "health", "sources", "backup", "log_scan", "log_cleanup", "runbooks", "remedies", "scaling"],
     )
 
 

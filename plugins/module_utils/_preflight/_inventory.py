@@ -41,6 +41,7 @@ SPEC: dict[str, t.Any] = {
     "runbooks": {"type": "list", "elements": "dict", "default": []},
     "remedies": {"type": "dict", "default": {}},
     "plans": {"type": "dict", "default": {}},
+    "scaling": {"type": "list", "elements": "dict", "default": []},
     "steps_timeout": {"type": "str", "default": "1h"},
     "run_every": {"type": "str"},
     "drill_period": {"type": "str"},
@@ -94,6 +95,7 @@ class Inventory(t.NamedTuple):
     remedies: t.Mapping[str, t.Any]
     plans: t.Mapping[str, t.Any]
     steps_timeout: float
+    scaling: t.Sequence[t.Mapping[str, t.Any]]
 
 
 def read(
@@ -133,6 +135,7 @@ def read(
         options["remedies"],
         plans,
         _positive(options["steps_timeout"], "steps_timeout"),
+        options["scaling"],
     )
     return inventory, findings, secrets
 

@@ -23,6 +23,7 @@ NAMES: tuple[str, ...] = (
     "policies",
     "programs",
     "reachability",
+    "scaling",
     "schedules",
     "services",
     "steps",
@@ -71,6 +72,10 @@ def load(name: str) -> ModuleType:
         from ansible_collections.sre.runbooks.plugins.module_utils._preflight import reachability
 
         return reachability
+    if name == "scaling":
+        from ansible_collections.sre.runbooks.plugins.module_utils._preflight import scaling
+
+        return scaling
     if name == "schedules":
         from ansible_collections.sre.runbooks.plugins.module_utils._preflight import schedules
 

@@ -30,10 +30,16 @@ OPERATIONS = {"name": "operations", "level": "support", "urls": ["json://127.0.0
 def found(capsys, tmp_path):
     """Prove plans and return {subject: (status, rules, summary)}, without the kinds that found nothing."""
 
-    def go(kinds=("schedules",), host="app1", groups=GROUPS, checks=(), **given):
+    def go(kinds=("schedules",), host="app1", groups=GROUPS, checks=(), scaling=(), **given):
         plans = preflight_plans.planned({"contacts": [OPERATIONS], **given}, host, groups, NOW)
         assert "canary" not in json.dumps(plans)
-        options = {"state_dir": str(tmp_path / "state"), "kinds": list(kinds), "plans": plans, "checks": list(checks)}
+        options = {
+            "state_dir": str(tmp_path / "state"),
+            "kinds": list(kinds),
+            "plans": plans,
+            "checks": list(checks),
+            "scaling": list(scaling),
+        }
         with patch_module_args(options), pytest.raises(SystemExit):
             preflight.main()
         result = json.loads(capsys.readouterr().out)
@@ -233,6 +239,25 @@ def test_r4_a_kpi_whose_figures_nothing_produces(found):
         )
         == {}
     )
+
+
+WORKERS = {
+    "name": "workers", "kind": "systemd", "template": "no-such-worker@.service", "maximum": 4, "measures": [{"name": "cpu", "type": "cpu"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"up": {"cpu_percent": "> 80 for 5m"}, "down": {"cpu_percent": "< 90 for 15m"}}, "scaling_overlap"),
+        ({"up": {"cpu_percent": "> 80 for 5m"}, "down": {"cpu_percent": "< 80 for 15m"}}, "scaling_overlap"),
+        ({"up": {"cpu_percent": "> 80 for 5m"}, "down": {"cpu_percent": "30"}}, "scaling_refused"),
+        ({"up": {"cpu_percent": "> 80 for 5m"}, "down": {"cpu_percent": "< 30 for 15m"}}, "scaling_target_missing"),
+    ],
+)
+def test_c6_rules_of_scaling(found, change, rule):
+    told = found(kinds=["scaling"], scaling=[{**WORKERS, **change}])["scaling:workers"]
+    assert (told[0], told[1]) == ("critical", [rule]), told
 
 
 def test_i6_nobody_is_told(found):
