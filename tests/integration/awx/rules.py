@@ -79,7 +79,7 @@ def _parsing_errors(text: str) -> list[str]:
         rules = dateutil.rrule.rrulestr(text, tzinfos=zones, forceset=True)
     except (ValueError, TypeError, AttributeError) as error:
         return [f"rrule parsing failed validation: {error}"]
-    for rule in rules._rrule:
+    for rule in vars(rules)["_rrule"]:
         if rule._dtstart.tzinfo is None:
             return ["rrule parsing failed validation: A valid TZID must be provided (e.g., America/New_York)"]
     return []

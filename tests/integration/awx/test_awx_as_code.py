@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.sre.runbooks.plugins.plugin_utils import _schedule_filters
 from ansible_collections.sre.runbooks.tests.integration.awx import rules
 from ansible_collections.sre.runbooks.tests.integration.awx.conftest import DEFAULTS, ROOT
 
-PLAYBOOKS = {path.stem: path for path in (ROOT / "playbooks").glob("*.yml")}
+# The playbook schedule makes timers where there is no AWX.
+PLAYBOOKS = {path.stem: path for path in (ROOT / "playbooks").glob("*.yml") if path.stem != "schedule"}
 PROJECT = {path.stem: path for path in (ROOT / "awx/project/playbooks").glob("*.yml")}
 TEMPLATES: dict[str, Any] = DEFAULTS["awx_job_templates"]
 QUESTIONS = {question["variable"]: question for question in DEFAULTS["awx_questions"]}
@@ -76,3 +78,14 @@ def test_a_choice_is_one_that_the_role_knows() -> None:
     spec = yaml.safe_load((ROOT / "roles/maintenance/meta/argument_specs.yml").read_text(encoding="utf-8"))
     options = spec["argument_specs"]["main"]["options"]
     assert QUESTIONS["maintenance_steps"]["choices"] == options["maintenance_steps"]["choices"]
+
+
+REFERENCE = yaml.safe_load((ROOT / "inventories/reference/group_vars/all.yml").read_text(encoding="utf-8"))
+SCHEDULES = [each for name, entries in REFERENCE.items() if name.startswith("runbooks_schedules") for each in entries]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=[each["name"] for each in SCHEDULES])
+def test_c8_awx_takes_every_schedule_of_the_reference_inventory(schedule: dict[str, Any]) -> None:
+    template = TEMPLATES[schedule.get("playbook", schedule["name"])]
+    assert set(schedule.get("extra_vars", {})) <= set(template["survey"])
+    assert rules.rrule_errors(_schedule_filters.schedule_rrule(schedule)) == []

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_c8_schedules_are_those_of_the_inventory(site: Site, first: Run) -> None
     assert first.status == 0
     daily = site.awx.one("schedules", "runbooks daily")
     assert daily["rrule"] == "DTSTART;TZID=Europe/Madrid:20260101T090000 RRULE:FREQ=DAILY;INTERVAL=1"
-    assert daily["extra_data"] == {"runbooks_hosts": "feature11"}
+    assert (daily["limit"], daily["extra_data"]) == ("feature11", {})
     monthly = site.awx.one("schedules", "runbooks monthly")
     assert monthly["rrule"].endswith("RRULE:FREQ=MONTHLY;INTERVAL=1;BYDAY=FR;BYSETPOS=1")
     assert monthly["unified_job_template"] == site.awx.one("workflow_job_templates", MONTHLY)["id"]
@@ -108,11 +109,11 @@ def test_c8_a_schedule_that_is_changed_moved_or_gone(site: Site, first: Run) -> 
     assert first.status == 0
     someone = site.awx._add("schedules", {"name": "by hand", "rrule": "x", "unified_job_template": 1})
     number = site.awx.one("schedules", "runbooks daily")["id"]
-    changed = [
+    changed: list[dict[str, Any]] = [
         {**SCHEDULES[0], "at": "daily 10:30", "enabled": False},
         {"name": "watch", "playbook": "incident", "at": "every hour", "zone": "UTC"},
     ]
-    changed[1]["extra_vars"] = {"incident_action": "watch"}
+    changed[1]["extra_vars"] = {"incident_action": "watch", "incident_text": 5}
     before = len(site.awx.changes)
     checked = site.configure("--tags", "schedules", "--check", runbooks_schedules=changed)
     assert (checked.status, checked.counts["changed"] > 0, len(site.awx.changes)) == (0, True, before)
@@ -125,10 +126,8 @@ def test_c8_a_schedule_that_is_changed_moved_or_gone(site: Site, first: Run) -> 
         False,
     )
     assert site.awx.names("schedules") == {"runbooks daily", "runbooks watch", "by hand"}
-    assert site.awx.one("schedules", "runbooks watch")["extra_data"] == {
-        "incident_action": "watch",
-        "runbooks_hosts": "all",
-    }
+    watch = site.awx.one("schedules", "runbooks watch")
+    assert (watch["limit"], watch["extra_data"]) == ("all", {"incident_action": "watch", "incident_text": "5"})
     del site.awx.objects["schedules"][someone["id"]]
 
 

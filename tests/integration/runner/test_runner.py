@@ -133,6 +133,9 @@ def inventory(folder: Path, marker: Path) -> dict[str, Any]:
                         "metrics": {"size_bytes": {"critical": "> 100 B"}},
                     }
                 ],
+                # These hosts are the machine of the tests: nothing of it is touched. Two bolts, for either might be forgotten.
+                "runbooks_windows": [{"begin": "2020-01-01T00:00:00Z", "end": "2020-01-01T01:00:00Z"}],
+                "patching_updates": "none",
                 "runbooks_files_base": [{"name": "settings", "engine": "files", "paths": [str(folder / "data")]}],
             },
             "hosts": dict.fromkeys(HOSTS, host),
@@ -227,3 +230,6 @@ def test_c8_weekly_runs_as_awx_runs_it(controller: Controller, daily: Job) -> No
     assert (job.rc, job.status) == (0, "successful"), (job.artifacts / "stdout").read_text(encoding="utf-8")[-3000:]
     assert set(job.stats["ok"]) == set(HOSTS)
     assert controller.digest() == before
+    begun = {event["event_data"].get("task") for event in job.events if event["event"] == "runner_on_ok"}
+    assert "Ask whether updates may be installed now" in begun
+    assert "Patch the host" not in begun, "outside the window"
