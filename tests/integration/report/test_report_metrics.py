@@ -169,6 +169,7 @@ def test_runs_of_single_hosts_are_one_run_of_the_fleet(project):
     assert late.rc == 0, late.output
     document = json.loads((project.state / "reports" / "fleet-daily_latest.json").read_text())
     assert document["roll_call"]["answered"] == 0
+    assert len(document["history"]) == 2, "runs of the fleet are a history of their own"
 
     same = project.run(*extra(project, report_playbook="daily"), playbook="fleet.yml")
     assert same.rc == 2
