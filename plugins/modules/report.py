@@ -81,7 +81,7 @@ options:
     default: []
   limits:
     description:
-      - What sizes may grow to, by globs over C(host), C(subject) and C(metric), so that the day they get there can be told.
+      - What sizes may grow to, by globs over C(host), C(stage), C(subject) and C(metric), so that the day they get there can be told.
       - C(runbooks_limits) and C(runbooks_limits_*) of a host of each system count for that system.
     type: list
     elements: dict

@@ -64,17 +64,18 @@ class Series:
 
 @dataclasses.dataclass(frozen=True)
 class Limit:
-    """What the site says that a metric in bytes may grow to; globs over host, subject and metric."""
+    """What the site says that a metric in bytes may grow to; globs over host, stage, subject and metric."""
 
     limit: float
     subject: str = "*"
+    stage: str = "health"
     metric: str = "size_bytes"
     host: str = "*"
 
     def takes(self, series: Series) -> bool:
         """Whether it is the limit of `series`."""
-        pairs = ((series.subject, self.subject), (series.metric, self.metric), (series.host, self.host))
-        return all(fnmatch.fnmatchcase(value, glob) for value, glob in pairs)
+        names = ("host", "stage", "subject", "metric")
+        return all(fnmatch.fnmatchcase(getattr(series, name), getattr(self, name)) for name in names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +98,7 @@ def read_limits(raw: t.Any, option: str = "limits") -> list[Limit]:
     remedy = "Write it as [{subject: 'postgresql:*', metric: size_bytes, limit: 100 GiB}]."
     if not isinstance(raw, (list, tuple)):
         raise InputError(option, raw, "is no list", remedy)
+    globs = ("host", "stage", "subject", "metric")
     found = []
     for number, each in enumerate(raw):
         if not isinstance(each, Mapping) or "limit" not in each:
@@ -107,7 +109,7 @@ def read_limits(raw: t.Any, option: str = "limits") -> list[Limit]:
         limit = units.quantity(each["limit"], f"{option}[{number}].limit")
         if limit <= 0:
             raise InputError(f"{option}[{number}].limit", each["limit"], "is not above 0", remedy)
-        found.append(Limit(limit, **{key: str(each[key]) for key in ("subject", "metric", "host") if key in each}))
+        found.append(Limit(limit, **{key: str(each[key]) for key in globs if key in each}))
     return found
 
 

@@ -76,10 +76,8 @@ def _chosen(connection: sa.Connection, runs: Sequence[Moment]) -> list[Moment]:
     for start in range(0, len(runs), BATCH):
         numbers = [run.number for run in runs[start : start + BATCH]]
         total = sum((table.c[name] for name in COUNTS), sa.literal(0))
-        sizes.update(
-            row_._tuple()
-            for row_ in connection.execute(sa.select(table.c.number, total).where(table.c.number.in_(numbers)))
-        )
+        query = sa.select(table.c.number, total.label("size")).where(table.c.number.in_(numbers))
+        sizes.update((row_.number, row_.size) for row_ in connection.execute(query))
     whole = sum(sizes.values())
     if whole <= OUTCOMES_READ:
         return list(runs)
