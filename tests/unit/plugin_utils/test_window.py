@@ -76,6 +76,11 @@ def test_what_is_told_names_the_window_the_need_and_the_next_one():
         "not begun: patching needs 30.0 min, and the maintenance window Sunday 02:00-04:00 Europe/Madrid ends in 20.0 min; "
         "the next one opens Sun 2026-11-29 02:00 Europe/Madrid"
     )
+    later = {"at": "daily 23:00-23:30", "zone": "UTC"}
+    assert (
+        "window Sunday 02:00-04:00 Europe/Madrid ends in"
+        in ask(at("2026-11-22T03:40"), SUNDAY, later)["outcomes"][0]["summary"]
+    )
     once = {"begin": "2026-11-01T00:00:00Z", "end": "2026-11-02T00:00:00Z"}
     assert ask(at("2026-11-22T03:40"), once)["outcomes"][0]["summary"].endswith("; no other one opens")
     old = {"days": ["sat", "sun"], "start": "02:00", "end": "04:00", "zone": "UTC"}
@@ -116,6 +121,7 @@ def test_a_host_without_any_of_the_inputs_has_nothing_to_do():
     )
     assert window.idle("key_rotation", inputs, ["runbooks_keys_a"]) is None
     assert window.idle("key_rotation", inputs, ["key_rotation_keys"]) is None
+    assert window.idle("key_rotation", inputs, ["key_rotation_keys_of_old"]) is not None
     assert window.idle("patching", [], []) is None
 
 
@@ -163,14 +169,16 @@ class Hostvars(dict):
 def recorded(**variables):
     stages = ["health", "patching"]
     found = collect.registered_by(Hostvars(web={"health_result": {"outcomes": []}, **variables}), "web", stages)
-    return [(each["stage"], each["subject"], each["status"]) for each in call_host("web", "", stages, found).outcomes]
+    outcomes = call_host("web", "", stages, found).outcomes
+    assert not any("task was left out" in each["summary"] for each in outcomes)
+    return [(each["stage"], each["subject"], each["status"]) for each in outcomes]
 
 
 def test_a_stage_that_was_held_back_is_one_skipped_outcome_whatever_its_tasks_registered():
     gate = ask(at("2026-11-18T12:00"), SUNDAY)
     held = [("patching", "patching", "skipped")]
     assert recorded(patching_window_result=gate) == held
-    assert recorded(patching_window_result=gate, patching_result={"skipped": True}) == held
+    assert recorded(patching_window_result=gate, patching_result={"skipped": True, "msg": "task was left out"}) == held
     assert recorded() == [("roll_call", "patching", "critical")]
 
 
