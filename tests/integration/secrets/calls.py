@@ -219,6 +219,10 @@ def calls(place: Place) -> list[tuple[str, dict[str, Any]]]:
         ("site_steps", {"steps": [
             {"name": each, "cadences": ["weekly"], "expect": each, "environment": {"SECRET": canary(f"step-{each}")},
              "argv": ["sh", "-c", 'echo "it is $SECRET"; echo "it was $SECRET" >&2; exit 1']} for each in ("nagios", "json", "success")], **state}),
+        ("scaling", {"targets": [
+            {"name": each["name"], "kind": "compose", "project": "canaries", "service": "none", "files": ["/nowhere"], "maximum": 3, "measures": [each],
+             "up": {main: "> 100 for 1h"}, "down": {main: "< 1 for 1h"}}
+            for each in checks(place) for main in [{"command": "value", "prometheus": "value", "migrations": "pending"}.get(each["type"], "response_seconds")]], **state}),
         ("stabilise", {"incident": "INC-20261121-101500-0002", "actions": actions(place), "verify": checks(place)[:2], "timeout": "30s", **state}),
         ("stabilise", {"incident": "INC-20261121-101500-0003", "actions": actions(place)[:1], "verify": checks(place), "timeout": "5s", **state}),
         ("maintenance", {"state": "on", "owner": "ops", "switch": {**switch(place), "look_url": f"{place.url}/no-such-page"}, **state}),
