@@ -22,7 +22,7 @@ ROOT = HERE.parents[1]
 SITE = ROOT / ".work" / "site"
 SOURCE, HTML, CACHE = SITE / "source", SITE / "html", SITE / "cache"
 # What git holds, or will: pages, and the pictures in them.
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "docs/*.png", "docs/images/*.png", "docs/*.svg", "docs/*.jpg")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "docs/*.png", "docs/*.svg", "docs/*.jpg")
 
 
 def pages() -> list[Path]:

@@ -186,3 +186,16 @@ def test_the_history_of_a_run_is_readable_with_plain_sql(project):
     with engine.connect() as connection:
         query = "SELECT host, stage, subject, status FROM outcomes WHERE status <> 'ok' ORDER BY host"
         assert [tuple(row) for row in connection.execute(sqlalchemy.text(query))] == rows(project.document())
+
+
+def test_each_format_and_the_wanted_view_are_written_and_lead_to_one_another(project):
+    formats = '{"report_formats": ["html", "markdown", "csv"], "report_views": ["executive"]}'
+    assert project.run("--limit", "gho-db", "-e", formats).rc == 0
+    folder = project.state / "reports"
+    stem = f"daily_{project.history.find().id}"
+    names = {path.name for path in folder.iterdir() if not path.is_symlink()}
+    assert {"index.html", f"{stem}_executive.html", f"{stem}.md", f"{stem}_outcomes.csv"} <= names
+    assert not {f"{stem}.html", f"{stem}.json"} & names
+    assert f'href="{stem}_executive.html"' in (folder / "index.html").read_text("utf-8")
+    assert 'href="index.html"' in (folder / f"{stem}_executive.html").read_text("utf-8")
+    assert (folder / "daily_latest.md").read_text("utf-8").startswith("# 🟢 daily: ok")
