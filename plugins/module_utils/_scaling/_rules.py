@@ -72,14 +72,29 @@ def refuse_overlap(up: Rules, down: Rules, where: str) -> None:
             )  # fmt: skip
 
 
+class Figures(t.NamedTuple):
+    """What was seen of each metric: several where several things were looked at, None where it could not be told.
+
+    What is shown by something in a bad way is in doubt: an error page is quick and tells of no work. It speaks for more
+    instances and never for fewer.
+    """
+
+    seen: t.Mapping[str, t.Sequence[float] | None]
+    doubtful: t.Collection[str] = ()
+
+
 def advise(
-    figures: t.Mapping[str, t.Sequence[float] | None], rules: t.Mapping[str, Rules], instances: int, bounds: Bounds, memory: Memory, now: float,
+    figures: Figures,
+    rules: t.Mapping[str, Rules],
+    instances: int,
+    bounds: Bounds,
+    memory: Memory,
+    now: float,
     gap: float,
-) -> Advice:  # fmt: skip
+) -> Advice:
     """Say how many instances are wanted; `memory.held` is brought up to date.
 
-    `figures` has what was seen of each metric, several where several things were looked at, None where it could not be told. When
-    nobody has looked for longer than `gap` seconds, nothing is known of the time between: every bound begins anew.
+    When nobody has looked for longer than `gap` seconds, nothing is known of the time between: every bound begins anew.
     """
     if memory.seen is None or not 0 <= now - memory.seen <= gap:
         memory.held.clear()
@@ -87,8 +102,11 @@ def advise(
     waiting: dict[str, list[str]] = {UP: [], DOWN: []}
     for way in (UP, DOWN):
         for metric, bound in rules[way].items():
-            _judge(way, metric, bound, figures.get(metric), memory.held, now, reasons[way], waiting[way])
-    unknown = sorted(metric for metric in {*rules[UP], *rules[DOWN]} if not figures.get(metric))
+            values = None if way == DOWN and metric in figures.doubtful else figures.seen.get(metric)
+            _judge(way, metric, bound, values, memory.held, now, reasons[way], waiting[way])
+    unknown = sorted(
+        metric for metric in {*rules[UP], *rules[DOWN]} if metric in figures.doubtful or not figures.seen.get(metric)
+    )
     if instances < bounds.least:
         return Advice(bounds.least, f"at least {bounds.least} have to run")
     if reasons[UP]:

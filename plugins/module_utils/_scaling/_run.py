@@ -49,17 +49,19 @@ class Scaling:
         return envelope(outcomes, self._changed, diff={"before": "", "after": after})
 
     def _one(self, target: Target) -> dict[str, t.Any]:
+        figures, unseen = self._figures(target)
+        metrics: dict[str, float] = {
+            metric.replace(".", "_").replace(" ", "_"): max(values) for metric, values in figures.seen.items() if values
+        }
         try:
             running = target.kind.running(target.options, self._work)
         except RunbookError as error:
-            return outcome(target.subject, STAGE, "unknown", f"its instances cannot be counted: {error}")
-        figures, unseen = self._figures(target)
+            return self._told(target, "unknown", f"its instances cannot be counted: {error}{unseen}", metrics)
         memory, now = self._recall(target), time.time()
         advice = _rules.advise(figures, target.rules, len(running), target.bounds, memory, now, target.gap)
         self._keep(target, memory._replace(seen=now))
-        metrics: dict[str, float] = {
-            "instances": len(running), "wanted": advice.wanted, "minimum": target.bounds.least, "maximum": target.bounds.most,
-            **{metric.replace(".", "_").replace(" ", "_"): max(values) for metric, values in figures.items() if values},
+        metrics = {
+            "instances": len(running), "wanted": advice.wanted, "minimum": target.bounds.least, "maximum": target.bounds.most, **metrics,
         }  # fmt: skip
         change = advice.wanted - len(running)
         if not change:
@@ -121,14 +123,12 @@ class Scaling:
 
     # --- Looking ---
 
-    def _figures(self, target: Target) -> tuple[dict[str, list[float] | None], str]:
-        """What was seen of each metric of a rule, and why some of it was not.
-
-        What is not as it should be, such as a page of an error, shows no figure to go by: it was quick, and did no work.
-        """
+    def _figures(self, target: Target) -> tuple[_rules.Figures, str]:
+        """What was seen of each metric of a rule, and why some of it was not, or is in doubt."""
         host = _check.Host(self._commands, time.time())
         seen = _health.observe(target.measures, host, LIMITS)
         figures: dict[str, list[float] | None] = {}
+        doubtful = set()
         problems = []
         for metric, (number, name) in target.sources.items():
             found = seen[number]
@@ -136,11 +136,13 @@ class Scaling:
                 figures[metric] = None
                 problems.append(f"{target.measures[number].subject()}: {found}")
                 continue
+            figures[metric] = [each.metrics[name] for each in found if name in each.metrics] or None
             bad = [each for each in found if each.status != "ok"]
-            values = [each.metrics[name] for each in found if name in each.metrics]
-            figures[metric] = values if values and not bad else None
+            if bad:
+                doubtful.add(metric)
             problems += [f"{target.measures[number].subject(each.target)}: {each.summary}" for each in bad]
-        return figures, f" ({'; '.join(dict.fromkeys(problems))})" if problems else ""
+        why = f" ({'; '.join(dict.fromkeys(problems))})" if problems else ""
+        return _rules.Figures(figures, doubtful), why
 
     # --- What is remembered ---
 

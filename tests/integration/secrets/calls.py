@@ -35,6 +35,9 @@ class Place(NamedTuple):
     dead: int
 
 
+# Main metrics of checks, where they are not the time of an answer.
+MAIN = {"command": "value", "prometheus": "value", "migrations": "pending"}
+
 # For whoever wants to know of the options alone.
 NOWHERE = Place(
     "/nowhere", "http://127.0.0.1:1", f"{CANARY}token", {"password": f"{CANARY}pg"}, {"password": f"{CANARY}my"}, {"password": f"{CANARY}re"}, 1
@@ -222,7 +225,7 @@ def calls(place: Place) -> list[tuple[str, dict[str, Any]]]:
         ("scaling", {"targets": [
             {"name": each["name"], "kind": "compose", "project": "canaries", "service": "none", "files": ["/nowhere"], "maximum": 3, "measures": [each],
              "up": {main: "> 100 for 1h"}, "down": {main: "< 1 for 1h"}}
-            for each in checks(place) for main in [{"command": "value", "prometheus": "value", "migrations": "pending"}.get(each["type"], "response_seconds")]], **state}),
+            for each in checks(place) for main in [MAIN.get(each["type"], "response_seconds")]], **state}),
         ("stabilise", {"incident": "INC-20261121-101500-0002", "actions": actions(place), "verify": checks(place)[:2], "timeout": "30s", **state}),
         ("stabilise", {"incident": "INC-20261121-101500-0003", "actions": actions(place)[:1], "verify": checks(place), "timeout": "5s", **state}),
         ("maintenance", {"state": "on", "owner": "ops", "switch": {**switch(place), "look_url": f"{place.url}/no-such-page"}, **state}),

@@ -35,10 +35,12 @@ class Host:
         self.memory = _rules.Memory({}, None, None)
         self.advice = None
 
-    def look(self, minutes=1.0, act=True, **figures):
+    def look(self, minutes=1.0, act=True, doubtful=(), **figures):
         self.now += minutes * 60
         seen = {**CALM, **{metric: None if value is None else [value] for metric, value in figures.items()}}
-        self.advice = _rules.advise(seen, rules(), self.instances, self.bounds, self.memory, self.now, self.gap)
+        self.advice = _rules.advise(
+            _rules.Figures(seen, doubtful), rules(), self.instances, self.bounds, self.memory, self.now, self.gap
+        )
         acted = self.memory.acted
         if act and self.advice.wanted != self.instances:
             self.instances, acted = self.advice.wanted, self.now
@@ -131,6 +133,13 @@ def test_c6_silence_of_one_does_not_hide_the_load_of_another():
     assert Host().look(cpu_percent=None, queue_depth=3) == 1
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_c6_what_is_in_doubt_speaks_for_more_and_never_for_fewer(metric):
+    host = Host(instances=3)
+    assert {host.look(doubtful=[metric]) for _minute in range(60)} == {3}
+    assert [Host(instances=3).look(doubtful=["queue_depth"], queue_depth=11)] == [4]
+
+
 def test_c6_the_limits_hold_whatever_is_measured():
     assert Host(instances=0).look(cpu_percent=None, queue_depth=None) == 1
     assert Host(instances=6).look(queue_depth=50) == 6
@@ -168,7 +177,7 @@ def test_several_values_of_one_metric_the_one_that_speaks_for_more_counts():
         memory = _rules.Memory({}, None, None)
         for minute in range(20):
             seen = {**CALM, "cpu_percent": values}
-            advice = _rules.advise(seen, rules(), 2, BOUNDS, memory, START + minute * 60, 900)
+            advice = _rules.advise(_rules.Figures(seen), rules(), 2, BOUNDS, memory, START + minute * 60, 900)
             memory = memory._replace(seen=START + minute * 60)
         assert advice.wanted == (instances if instances == 3 else 1)
 
