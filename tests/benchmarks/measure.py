@@ -16,6 +16,7 @@ import backup
 import lab
 import log_cleanup
 import log_scan
+import longterm
 import memory
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
@@ -60,7 +61,7 @@ WORK: dict[str, Callable[[], float]] = {
 
 
 def main(wanted: list[str]) -> int:
-    known = {ratio.id for ratio in RATIOS} | {"B6", "B9", *backup.BOUNDS, *log_scan.BOUNDS}
+    known = {ratio.id for ratio in RATIOS} | {"B6", "B9", *backup.BOUNDS, *log_scan.BOUNDS, *longterm.BOUNDS}
     if unknown := set(wanted) - known:
         sys.exit(f"no figure {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
     ratios = [ratio for ratio in RATIOS if not wanted or ratio.id in wanted]
@@ -71,7 +72,9 @@ def main(wanted: list[str]) -> int:
         good &= log_cleanup.show()
     if not wanted or set(wanted) & set(backup.BOUNDS):
         good &= backup.show(wanted)
-    if wanted and set(wanted) <= {"B6", *backup.BOUNDS, *log_scan.BOUNDS}:
+    if not wanted or set(wanted) & set(longterm.BOUNDS):
+        good &= longterm.show(wanted)
+    if wanted and set(wanted) <= {"B6", *backup.BOUNDS, *log_scan.BOUNDS, *longterm.BOUNDS}:
         return 0 if good else 1
     with lab.lab(keep=os.environ.get("BENCH_KEEP") == "1"):
         times = measure({name for ratio in ratios for name in (ratio.dividend, ratio.divisor)})
