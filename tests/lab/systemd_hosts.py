@@ -17,15 +17,17 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 LIMITS = ["--cgroups=disabled", "--network=none", "--ulimit=nofile=20000:20000", "--ulimit=nproc=1000:1000"]
+# The first who needs the image builds it; others wait for that.
+BUILD_SECONDS = 1800
 BOOTED = 'until systemctl is-system-running --wait; do [ "$(systemctl is-system-running)" != degraded ] || exit 1; sleep 0.2; done'
 
 
 def in_lab(
-    *argv: str | Path, check: bool = True, data: str | None = None, **environment: str
+    *argv: str | Path, check: bool = True, data: str | None = None, timeout: float = 600, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a program where podman works on this machine."""
     return subprocess.run(
-        [HERE / "enter", *argv], check=check, text=True, capture_output=True, timeout=600, input=data,
+        [HERE / "enter", *argv], check=check, text=True, capture_output=True, timeout=timeout, input=data,
         cwd=CHECKOUT, env={**os.environ, "ANSIBLE_NOCOLOR": "1", **environment},
     )  # fmt: skip
 
@@ -38,7 +40,7 @@ class Hosts:
         self.containers = {name: f"sre-runbooks-{mark}-{name}" for name in names}
 
     def __enter__(self) -> Hosts:
-        image = in_lab(HERE / "image").stdout.strip()
+        image = in_lab(HERE / "image", timeout=BUILD_SECONDS).stdout.strip()
         try:
             for name, container in self.containers.items():
                 run = ["podman", "run", "--detach", f"--name={container}", f"--hostname={name}", "--systemd=always"]
