@@ -11,6 +11,7 @@ its name and what it wants to hear go to the host, of a step not its environment
 from __future__ import annotations
 
 import datetime
+import functools
 import itertools
 import typing as t
 import zoneinfo
@@ -32,7 +33,7 @@ from ansible_collections.sre.runbooks.plugins.plugin_utils import (
     window,
 )
 
-PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
+PLAYBOOKS, ROLES = (Path(__file__).resolve().parents[2] / name for name in ("playbooks", "roles"))
 COLLECTION = "sre.runbooks."
 DAYS = 100
 """How far ahead is looked: a first Friday comes three times, a quarter once."""
@@ -74,7 +75,7 @@ def plans(
         "run_every": _apart(ours, moment, {"backup"}),
         "drill_period": _apart(ours, moment, {"backup_verify", "disaster_drill"}),
         "kpis": _kpis(given, broken),
-        "stages": sorted({role for path in PLAYBOOKS.glob("*.yml") for role, _tag in parts(path.stem) or []}),
+        "stages": sorted(path.name for path in ROLES.iterdir()),
         "alone": len(groups.get("all") or []) == 1,
         "steps": _steps(given.get("steps") or [], broken),
         **_people(given, broken),
@@ -119,6 +120,8 @@ def _steps(entries: Sequence[t.Any], broken: list[Broken]) -> list[dict[str, t.A
     for number, entry in enumerate(entries):
         name = str(entry.get("name", number)) if isinstance(entry, Mapping) else str(number)
         try:
+            if not isinstance(entry, Mapping):
+                raise InputError(f"steps[{number}]", entry, "is no step", "Give {name: …, argv: […], cadences: […]}.")
             read = _settings.read({"steps": [entry], "cadence": None, "stop_on": "never", "timeout": "1h"}).steps[0]
             if any(read.name == other["name"] for other in found):
                 raise InputError("name", read.name, "is used twice", "Give each step a name of its own.")
@@ -166,6 +169,8 @@ def _people(given: Mapping[str, t.Any], broken: list[Broken]) -> dict[str, t.Any
             for each in notify_contacts.read_contacts(given.get("contacts") or [])
         ]  # fmt: skip
         if given.get("escalation"):
+            if not isinstance(given["escalation"], Mapping):
+                raise InputError("escalation", given["escalation"], "is no dictionary", "Give response and levels.")
             policy = incident_escalation.read_policy(given["escalation"])
             levels = [{"name": each.name, "severities": list(each.severities)} for each in policy.levels]
     except InputError as error:
@@ -176,22 +181,23 @@ def _people(given: Mapping[str, t.Any], broken: list[Broken]) -> dict[str, t.Any
 # --- Playbooks, as they are written ---
 
 
-def parts(playbook: str) -> list[tuple[str, str]] | None:
+@functools.cache
+def parts(playbook: str) -> tuple[tuple[str, str], ...] | None:
     """The roles of a playbook of this collection with the tag of each; None for a playbook of somebody else's."""
     name = playbook.removeprefix(COLLECTION)
     if "." in name or "/" in name:
         return None
     path = PLAYBOOKS / f"{name}.yml"
     if not path.is_file():
-        return []
-    found = []
+        return ()
+    found: list[tuple[str, str]] = []
     for play in yaml.safe_load(path.read_text(encoding="utf-8")):
         for task in _tasks(play.get("tasks") or []):
             for module in _IMPORTS:
                 role = task[module]["name"].removeprefix(COLLECTION) if module in task else None
                 if role:
                     found += [(role, tag) for tag in _list(task.get("tags")) or [role]]
-    return found
+    return tuple(found)
 
 
 def _tasks(tasks: Iterable[Mapping[str, t.Any]]) -> Iterator[Mapping[str, t.Any]]:
@@ -243,7 +249,8 @@ def _first(groups: Mapping[str, Sequence[str]]) -> str:
 def _starts(each: schedule.Schedule, moment: float) -> list[float]:
     """When it runs in the time that is looked at; what comes less often has its next occurrence."""
     last = moment + DAYS * 86400
-    return list(itertools.takewhile(last.__gt__, each.upcoming(moment, MOST))) or each.upcoming(moment, 1)
+    found = itertools.islice(each.rule.moments(moment), MOST)
+    return list(itertools.takewhile(last.__gt__, found)) or each.upcoming(moment, 1)
 
 
 def _schedule(

@@ -159,7 +159,7 @@ def test_what_cannot_be_read_hides_nothing_else(found):
             {"at": "some day", "name": "vague", **MADRID},
         ],
         schedules=[{**WEEKLY, "at": "Friday 15:00"}, DAILY, DAILY, {**DAILY, "name": "list", "hosts": "~("}],
-        steps=[{"name": "drift", "argv": ["true"], "cadences": []}],
+        steps=[{"name": "drift", "argv": ["true"], "cadences": []}, "words"],
         contacts=[{"name": "nobody", "urls": []}],
         needs={"lunch": "1h"},
     )
@@ -167,7 +167,7 @@ def test_what_cannot_be_read_hides_nothing_else(found):
         subject: text for subject, (status, rules, text) in told.items() if "invalid" in rules and status == "critical"
     }
     assert set(broken) == {
-        "window:0", "window:no zone", "window:vague", "schedule:daily", "schedule:list", "step:drift", "contacts", "windows",
+        "window:0", "window:no zone", "window:vague", "schedule:daily", "schedule:list", "step:drift", "step:1", "contacts", "windows",
     }  # fmt: skip
     assert "runbooks_windows[0].zone" in broken["window:0"]
     assert "Europe/Madird" in broken["window:0"]
