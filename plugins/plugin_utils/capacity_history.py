@@ -35,7 +35,7 @@ from ansible_collections.sre.runbooks.plugins.plugin_utils.figures import Moment
 if SQLALCHEMY_MISSING is None:
     import sqlalchemy as sa
 
-OUTCOMES_READ = 100_000
+OUTCOMES_READ = 60_000
 """So many outcomes are looked at, on as many days as that makes (four at least): the memory and time of a report."""
 
 FEWEST_DAYS = 4

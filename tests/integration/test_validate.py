@@ -57,6 +57,18 @@ def test_good_variables_let_the_play_go_on(tmp_path: Path) -> None:
             ["runbooks_contacts: contacts[0].urls[0]", "is no URL", "ops"],
         ),
         ("runbooks_status_page: {folder: /x}", ["runbooks_status_page: status_page: 'folder'"]),
+        (
+            "runbooks_kpis_app: [{name: speed, target: fast, from: {stage: health, metric: response_seconds}}]",
+            ["runbooks_kpis_app[0] (speed).target: 'fast'", "is no threshold", "> 85 for 5m"],
+        ),
+        ("runbooks_kpis: [{name: speed}]", ["runbooks_kpis[0] (speed).from", "is no source of figures", "Write it as"]),
+        ("runbooks_limits: [{limit: much}]", ["runbooks_limits[0].limit: 'much'", "is no quantity"]),
+        ("runbooks_costs: {currency: EUR, hots: 3}", ["runbooks_costs: 'hots'", "is nothing that has a price"]),
+        (
+            "runbooks_schedules: [{name: x, playbook: daily, at: sometimes, zone: UTC}]",
+            ["runbooks_schedules[0]", "sometimes"],
+        ),
+        ("report_period: yearly", ["Role report", "report_period", "quarterly"]),
         ("health_workers: many\nreport_fail_on: sometimes", ["Role health", "Role report"]),
     ],
 )
