@@ -155,7 +155,7 @@ class Site:
         extra = {
             "runbooks_report_directory": f"{self.folder}/reports",
             "runbooks_history_url": f"sqlite:///{self.folder}/history.db",
-            "report_fail_on": "never", **variables,
+            "report_fail_on": "never", "report_formats": ["table", "json"], **variables,
         }  # fmt: skip
         argv = [str(PROGRAM), playbook, "-i", f"{self.folder}/inventory.json", "-e", json.dumps(extra), *arguments]
         done = subprocess.run(
