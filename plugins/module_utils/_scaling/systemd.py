@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import time
 import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import units
@@ -23,6 +24,7 @@ OPTIONS: dict[str, t.Any] = {
 }
 _TEMPLATE = re.compile(r"([A-Za-z0-9_:][A-Za-z0-9_:.\\-]*@)(?:\.service)?")
 SHOW_SECONDS = 10.0
+SETTLE_SECONDS = 0.5
 
 
 def check(options: dict[str, t.Any], where: str) -> None:
@@ -42,6 +44,11 @@ def check(options: dict[str, t.Any], where: str) -> None:
 
 
 def running(options: Options, work: Work) -> list[int]:
+    """The numbers of those that run."""
+    return sorted(_numbers(options, work))
+
+
+def _numbers(options: Options, work: Work) -> set[int]:
     """One that systemd is about to start again after it failed does not run; one that is being stopped no longer does."""
     # The first by its name, so that a template that is not installed is told from one of which nothing runs.
     names = [_unit(options, options["first"]), f"{options['template']}*.service"]
@@ -60,19 +67,26 @@ def running(options: Options, work: Work) -> list[int]:
         )
         if runs and re.fullmatch(r"0|[1-9][0-9]{0,5}", number):
             found.add(int(number))
-    return sorted(found)
+    return found
 
 
 def more(options: Options, work: Work, running: t.Sequence[int], count: int) -> None:
-    """Start the lowest numbers that do not run."""
+    """Start the lowest numbers that do not run; one that ends at once was started in vain."""
     number = options["first"]
+    started = []
     for _each in range(count):
         while number in running:
             number += 1
         name = _unit(options, number)
         work.commands.run(["systemctl", "reset-failed", "--", name], timeout=work.seconds(SHOW_SECONDS), check=False)
         work.commands.run(["systemctl", "start", "--", name], timeout=work.seconds(options["start_within"]))
+        started.append(number)
         number += 1
+    time.sleep(SETTLE_SECONDS)
+    left = _numbers(options, work)
+    ended = [_unit(options, number) for number in started if number not in left]
+    if ended:
+        raise RunbookError(f"{', '.join(ended)} has ended again right after its start. See journalctl -u {ended[0]}.")
 
 
 def fewer(options: Options, work: Work, running: t.Sequence[int], count: int) -> None:
