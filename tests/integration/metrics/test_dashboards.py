@@ -23,16 +23,16 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from module_calls import calls, prepare
 from reference_app.process import Process
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import outcome
 from ansible_collections.sre.runbooks.plugins.plugin_utils import run_metrics
 from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_state import Incident
 from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import HostAnswer, Run
+
+from .module_calls import calls, prepare
 
 ROOT = Path(__file__).resolve().parents[3]
 DASHBOARDS = sorted((ROOT / "extensions/grafana").glob("*.json"))

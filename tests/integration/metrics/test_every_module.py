@@ -19,11 +19,11 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from prometheus_client.parser import text_string_to_metric_families
 
-sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from module_calls import calls, prepare
 from reference_app.process import Process
+
+from .module_calls import calls, prepare
 
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = {path.stem for path in (ROOT / "plugins/modules").glob("*.py") if "runbook.run(" in path.read_text()}

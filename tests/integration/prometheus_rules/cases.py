@@ -26,9 +26,11 @@ class Case(NamedTuple):
     cadence: str = ""
 
 
-def one(file, system, alert, severity, series, past, within, wait, incident="", cadence="") -> Case:
+def one(
+    file: str, system: str, alert: str, severity: str, series: str, past: Any, within: Any, wait: int, *more: str
+) -> Case:
     """A case of one series, whose values are constant."""
-    return Case(file, system, alert, severity, {series: past}, ({series: within},), wait, incident, cadence)
+    return Case(file, system, alert, severity, {series: past}, ({series: within},), wait, *more)
 
 
 def health(metric: str, subject: str) -> str:
@@ -47,12 +49,12 @@ def pair(system, alert, series, bounds, wait, incident="", wait_critical=None, w
     return found
 
 
-def above(warning, critical) -> tuple[Any, Any]:
+def above(warning, critical) -> tuple[Any, ...]:
     """A hair above and below each bound."""
     return tuple(None if each is None else (each * 1.01, each * 0.99) for each in (warning, critical))
 
 
-def below(warning, critical) -> tuple[Any, Any]:
+def below(warning, critical) -> tuple[Any, ...]:
     return tuple(None if each is None else (each * 0.99, each * 1.01) for each in (warning, critical))
 
 

@@ -11,17 +11,14 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from cases import CASES, GROUPS
-
 from ansible_collections.sre.runbooks.plugins.plugin_utils.runbooks import shipped
+
+from .cases import CASES, GROUPS
 
 ROOT = Path(__file__).resolve().parents[3]
 RULES = ROOT / "extensions/prometheus/rules"

@@ -72,8 +72,8 @@ def test_recorded_figures_are_those_worked_out_by_hand(tmp_path):
         expr = f'round({name}{{system="{system}"}}, 0.0000001)'
         sample = {"labels": f"{{{labels}", "value": round(value, 7)}
         checks.append({"expr": expr, "eval_time": f"{MINUTES}m", "exp_samples": [sample]})
-    series = [{"series": name, "values": values} for name, values in SERIES.items()]
-    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": checks}]
+    given = [{"series": name, "values": values} for name, values in SERIES.items()]
+    tests = [{"interval": "1m", "input_series": given, "promql_expr_test": checks}]
     names = ("hosts", "objectives", "evidence", "itself")
     order = [f"sre.runbooks {name}" for name in names]
     document = {"rule_files": [str(RULES)], "evaluation_interval": "1m", "group_eval_order": order, "tests": tests}
