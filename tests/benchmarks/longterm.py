@@ -167,7 +167,7 @@ def record(folder: Path) -> Took:
     results: dict[str, dict[str, Any]] = {}
     for each in next(_hosts(0)).outcomes:
         results.setdefault(f"{each['stage']}_result", {"outcomes": []})["outcomes"].append(each)
-    hosts = {f"host{number:04d}.example.com": {} for number in range(HOSTS)}
+    hosts: dict[str, dict[str, str]] = {f"host{number:04d}.example.com": {} for number in range(HOSTS)}
     inventory = {"all": {"vars": {"runbooks_system": "F11", **results}, "hosts": hosts}}
     (folder / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
     (folder / "record.yml").write_text(RECORD, encoding="utf-8")

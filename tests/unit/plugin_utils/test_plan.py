@@ -168,7 +168,7 @@ def test_costs_are_of_hosts_and_sizes_and_of_nothing_without_a_price():
     quantities.hosts["F11", True] = 3
     prices = costs.read_costs({"currency": "EUR", "host": 40, "backup_gib": 0.1, "database_gib": 1})
     month = ending("monthly", datetime.datetime(2026, 12, 1, tzinfo=datetime.UTC))
-    found = costs.costs(prices, quantities, {"F11": "F11"}, month)
+    found = costs.costs(prices, quantities, {"F11": "F11"}, month) or {}
     assert [(row["what"], row["quantity"], row["amount"], row["before"]) for row in found["rows"]] == [
         ("hosts", 3.0, 118.28, None),
         ("backups", 2.0, 0.2, 0.1),
