@@ -56,6 +56,8 @@ def test_the_artifact_holds_what_users_need_and_no_more(artifact: Path) -> None:
     assert not {name for name in top if name.startswith(".")}
     assert not top & {"molecule", "tools", "Makefile", "conftest.py", "ansible.cfg"}
     assert not {name for name in names if "__pycache__" in name}
+    # The report's pages are made from templates beside the code.
+    assert {str(path.relative_to(generate.ROOT)) for path in (generate.ROOT / "plugins").rglob("*.j2")} <= set(names)
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
