@@ -115,7 +115,9 @@ def test_what_is_left_of_the_window_is_given_to_roles_that_ask_again():
 
 def test_a_host_without_any_of_the_inputs_has_nothing_to_do():
     inputs = ["runbooks_keys_", "key_rotation_keys"]
-    (told,) = window.idle("key_rotation", inputs, ["runbooks_keysmith", "x"])["outcomes"]
+    found = window.idle("key_rotation", inputs, ["runbooks_keysmith", "x"])
+    assert found is not None
+    (told,) = found["outcomes"]
     assert (
         told["summary"] == "nothing to do here: the inventory has no runbooks_keys_* or key_rotation_keys for this host"
     )
