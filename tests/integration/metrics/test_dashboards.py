@@ -100,6 +100,8 @@ def asked(address, expr):
             return json.load(answer)["data"]["result"]
     except urllib.error.HTTPError as error:
         with error:
+            if error.code == 503:
+                raise  # it has not begun yet
             pytest.fail(f"{expr}: {error.read().decode()}")
 
 
