@@ -161,7 +161,7 @@ def answer(
 
 def _why(stage: str, settings: Settings, found: schedule.State, moment: float, needs: float) -> str:
     names = [label(each) for each in settings.entries]
-    if not found.open:
+    if found.until is None:
         return f"no maintenance window is open ({', '.join(names)})"
     here = [label(each) for each in settings.entries if _state(each, moment).open]
     ends = show_duration(found.until - moment)
