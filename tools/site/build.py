@@ -58,9 +58,20 @@ def plugins() -> None:
 
 
 def render() -> None:
-    """Run Sphinx."""
+    """Run Sphinx. It reads only what has changed, but a page that comes or goes changes what the links of others lead to."""
+    names = "\n".join(sorted(str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*") if path.is_file()))
+    known = SITE / "pages"
+    if not known.is_file() or known.read_text(encoding="utf-8") != names:
+        forget()
+        known.write_text(names, encoding="utf-8")
     command = ["sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "-c", str(HERE), "-d", str(CACHE)]
     subprocess.run([*command, str(SOURCE), str(HTML)], cwd=ROOT, check=True)
+
+
+def forget() -> None:
+    """Let the next build begin anew: a warning is told only when its page is read."""
+    for folder in (CACHE, HTML):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Page(HTMLParser):
@@ -104,9 +115,12 @@ def main() -> int:
         render()
     except subprocess.CalledProcessError as error:
         print(f"{Path(error.cmd[0]).name} failed", file=sys.stderr)
+        forget()
         return 1
     broken = list(broken_links())
     print("\n".join([*broken, f"{len(broken)} broken links"] if broken else [f"{HTML / 'index.html'}"]))
+    if broken:
+        forget()
     return 1 if broken else 0
 
 
