@@ -154,13 +154,21 @@ def test_a_writer_that_is_killed_leaves_all_of_a_call_or_nothing(url, tmp_path):
     assert append(store, "INC-1", opened("INC-1")).where == "store"
 
 
-def test_a_store_of_the_release_before_gets_the_tables_and_keeps_its_runs(url, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        steps = tuple(step for step in _schema.MIGRATIONS if step is not _schema._add_incidents)
-        patch.setattr(_schema, "MIGRATIONS", steps)
-        rows = [HostAnswer("alpha", "F11", True, [outcome("disk", "health", "ok", "")])]
-        when = "2026-11-21T09:00:00Z"
-        History(url).record(Run("one", "daily", when, when, False, "0.1.0", ["health"], rows))
+def test_a_store_of_the_release_before_gets_the_tables_and_keeps_its_runs(url, tmp_path):
+    rows = [HostAnswer("alpha", "F11", True, [outcome("disk", "health", "ok", "")])]
+    when = "2026-11-21T09:00:00Z"
+    History(url).record(Run("one", "daily", when, when, False, "0.1.0", ["health"], rows))
+    gone = [
+        "INDEX outcomes_bad",
+        *(f"TABLE {name}" for name in ("run_figures", "run_statuses", "incident_events", "incidents")),
+    ]
+    if not url.startswith("sqlite"):
+        gone.append("FUNCTION incident_events_only_added_to")
+    with engine(url).begin() as connection:
+        for each in gone:
+            connection.exec_driver_sql(f"DROP {each}")
+        before = _schema.MIGRATIONS.index(_schema._add_incidents)
+        connection.exec_driver_sql(f"UPDATE schema_version SET version = {before}")
     store = Incidents(url, str(tmp_path / "spool"))
     # Looking does not change the store, and finds nothing.
     assert store.run(lambda ledger: ledger.recent(), dry=True).value == []
