@@ -17,7 +17,7 @@ description:
   - Looks at the maintenance windows of each host, by the clock of the controller, right before a stage that disrupts. Connects to nothing.
   - Outside of all windows, or when the one that is open ends before the stage would, the result says that it may not begin, and why.
   - Registered as C(<stage>_window_result), it stands in the record for a stage that was not begun, as one outcome with the status V(skipped).
-  - A host without windows has no gate.
+  - On a host without windows nothing that disrupts is begun, unless O(now) says so.
 options:
   stage:
     description: Name of the stage, such as V(patching).

@@ -136,8 +136,14 @@ def idle(stage: str, inputs: Collection[str], names: Iterable[str]) -> dict[str,
 
 def ask(stage: str, settings: Settings, moment: float) -> dict[str, t.Any]:
     """Return whether `stage` may begin at `moment` (seconds since the epoch), and what the record is told of that."""
-    if stage not in settings.gated or not settings.windows:
+    if stage not in settings.gated:
         return answer(True, [])
+    if not settings.windows:
+        # Silence is no permission: whoever runs a playbook for the first time has not asked for updates and restarts at noon.
+        if settings.now:
+            return answer(True, [])
+        why = "not begun: no maintenance window is defined for this host. Define runbooks_windows, or run with -e runbooks_now=true"
+        return answer(False, [outcome(stage, stage, "skipped", why)])
     found = schedule.state(settings.windows, moment)
     left = None if found.until is None else found.until - moment
     needs = settings.needs[stage]

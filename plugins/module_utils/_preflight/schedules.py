@@ -21,7 +21,7 @@ RULES = {
     "stages_over_window": "the stages of one run need longer together than the window lasts: the last ones are not begun",
     "stage_over_window": "a stage needs longer than any window lasts: it is never begun",
     "window_never": "a window that does not open any more keeps nothing out and lets nothing in",
-    "no_window": "what disrupts is done whenever its playbook is run, for the host has no window for it",
+    "no_window": "what disrupts is never begun, for the host has no window for it",
     "schedule_never": "a schedule that does not come any more runs nothing",
     "schedules_collide": "two runs at one moment work on the same host, and wait for, or disturb, each other",
     "schedule_for_nobody": "no host fits the pattern of the schedule",

@@ -34,10 +34,14 @@ def ask(moment, *entries, stage="patching", playbook="weekly", **more):
     return window.ask(stage, window.read(list(entries), playbook, **more), moment)
 
 
-def test_without_windows_there_is_no_gate():
+def test_without_windows_nothing_that_disrupts_is_begun():
     nothing = {"begin": True, "window": [], "outcomes": []}
-    assert ask(0.0) == nothing
-    assert ask(at("2026-11-18T12:00"), {**SUNDAY, "for": ["monthly"]}) == nothing
+    for found in (ask(0.0), ask(at("2026-11-18T12:00"), {**SUNDAY, "for": ["monthly"]})):
+        assert found["begin"] is False
+        assert found["outcomes"][0]["status"] == "skipped"
+        assert "Define runbooks_windows, or run with -e runbooks_now=true" in found["outcomes"][0]["summary"]
+    assert ask(0.0, now=True) == nothing
+    assert ask(0.0, stage="backup") == nothing
     assert ask(at("2026-11-18T12:00"), SUNDAY, stage="backup") == nothing
 
 
