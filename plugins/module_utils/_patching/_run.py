@@ -18,8 +18,8 @@ import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import lock, outcome, state, units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._health import _once, packages
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _run as health
-from ansible_collections.sre.runbooks.plugins.module_utils._health import packages
 from ansible_collections.sre.runbooks.plugins.module_utils._patching import _certbot, _restart, _window
 from ansible_collections.sre.runbooks.plugins.module_utils._patching._apt import Apt, Plan
 
@@ -227,12 +227,7 @@ class Work:
         return {each["subject"]: each["status"] for each in self._look()}
 
     def _look(self) -> list[dict[str, t.Any]]:
-        checks = self._settings.checks
-        if not checks:
-            return []
-        host = self._host._replace(now=time.time())
-        seen = health.observe(checks, host, health.limits(16, CHECKS_SECONDS))
-        return [each for check, one in zip(checks, seen) for each in health.judge(check, one, {}, host.now)]
+        return _once.look(self._settings.checks, self._host, health.limits(16, CHECKS_SECONDS))
 
     def _after(self, sick: t.Mapping[str, str]) -> None:
         """The checks, again and again while they are critical and there is time: services take theirs to start."""

@@ -18,7 +18,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.command import 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import envelope, outcome
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration
-from ansible_collections.sre.runbooks.plugins.module_utils._health import _check
+from ansible_collections.sre.runbooks.plugins.module_utils._health import _check, _once
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _run as _health
 from ansible_collections.sre.runbooks.plugins.module_utils._stabilise._action import Look, Work
 from ansible_collections.sre.runbooks.plugins.module_utils._stabilise._journal import Journal
@@ -84,18 +84,8 @@ class Stabilise:
 
     def _bad(self, checks: t.Sequence[_check.Check]) -> list[str]:
         """What is bad about `checks`, one line each; empty when all is well."""
-        host = self._host._replace(now=time.time())
-        told = []
-        for check, seen in zip(checks, _health.observe(checks, host, CHECK_LIMITS)):
-            if hasattr(check.family, "follow") and not isinstance(seen, RunbookError):
-                # What can be told only after days of observations is not the matter now.
-                seen, _memory = check.family.follow(check, seen, {}, host.now)
-            told += [
-                f"{each['subject']}: {each['summary']}"
-                for each in _health.judge(check, seen, {}, host.now)
-                if each["status"] in SICK
-            ]
-        return told
+        outcomes = _once.look(checks, self._host, CHECK_LIMITS)
+        return [f"{each['subject']}: {each['summary']}" for each in outcomes if each["status"] in SICK]
 
     def _waited(self, action: Action) -> list[str]:
         """Look until the host is well or the action's time to help is over; return what is bad then."""
