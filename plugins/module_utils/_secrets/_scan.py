@@ -62,7 +62,7 @@ def _run(settings: Settings, commands: Commands, state_dir: str, keep: bool, che
     examiner = Examiner(engine, problem, deadline, commands)
     outcomes: list[dict[str, t.Any]] = []
     changed = False
-    with priority.gently(_NICE, "best-effort", commands), _staging.Staging(state_dir, keep) as staging:
+    with priority.gently(_NICE, "best-effort", commands), _staging.Staging(state_dir, keep, commands) as staging:
         for scan in settings.scans:
             each = _Scan(scan, settings, examiner, staging, deadline)
             tally = each.run(state_dir, _fingerprint(engine, scan), keep, check_mode)

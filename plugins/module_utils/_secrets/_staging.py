@@ -26,8 +26,10 @@ import zlib
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import files
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
+from ansible_collections.sre.runbooks.plugins.module_utils._logs._stream import Span, Stream
 
 if t.TYPE_CHECKING:
+    from ansible_collections.sre.runbooks.plugins.module_utils._core.command import Commands
     from ansible_collections.sre.runbooks.plugins.module_utils._secrets._walk import File
 
 PIECE = 1 << 20
@@ -36,7 +38,9 @@ MOST_PIECES = 400
 _LINE = 4096
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - what is made there is a folder of our own, by mkdtemp
 _PACKED: dict[str, t.Any] = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
-NOT_UNPACKED = (".zst", ".lz4", ".zip", ".7z")
+# What the standard library of hosts does not unpack, a program does: it is what log_cleanup packs with.
+_ZSTD = ".zst"
+NOT_UNPACKED = (".lz4", ".zip", ".7z")
 # Languages that put texts in quotes; all else may say `password=…` without.
 _QUOTING = frozenset({
     ".py", ".pyi", ".js", ".mjs", ".cjs", ".ts", ".tsx", ".jsx", ".vue", ".go", ".java", ".kt", ".scala", ".c", ".h", ".cc", ".cpp", ".hpp", ".cs",
@@ -77,7 +81,8 @@ class Piece(t.NamedTuple):
 class Staging:
     """The folder of one run: in memory where the host has a file system there, so that no secret reaches the disk."""
 
-    def __init__(self, state_dir: str, sweep: bool) -> None:
+    def __init__(self, state_dir: str, sweep: bool, commands: Commands) -> None:
+        self._commands = commands
         mark = hashlib.sha256(os.fsencode(os.path.abspath(state_dir))).hexdigest()[:12]
         self._prefix = f"sre-runbooks-{mark}-"
         self._parent = _SHARED_MEMORY if _usable(_SHARED_MEMORY) else state_dir
@@ -160,9 +165,7 @@ class Staging:
         if suffix in NOT_UNPACKED:
             raise Skipped(f"is packed as {suffix[1:]}, which is not unpacked here")
         with _opened(file) as raw:
-            stream = (
-                _PACKED[suffix](fileobj=raw) if suffix == ".gz" else _PACKED[suffix](raw) if suffix in _PACKED else raw
-            )
+            stream = self._unpacked(raw, suffix)
             ending = _ending(file.path, suffix)
             first = 0
             for number, text in enumerate(_texts(stream, limit)):
@@ -173,6 +176,32 @@ class Staging:
                 self.size += len(staged)
                 yield piece, staged
                 first += text.count("\n")
+
+    def _unpacked(self, raw: t.IO[bytes], suffix: str) -> t.Any:
+        """Something to read the content from."""
+        if suffix == _ZSTD:
+            if shutil.which("zstd") is None:
+                raise Skipped("is packed as zst, and zstd is not installed here. Install the package zstd")
+            return _Zstd(raw, self._commands)
+        if suffix == ".gz":
+            return gzip.GzipFile(fileobj=raw)
+        return _PACKED[suffix](raw) if suffix in _PACKED else raw
+
+
+class _Zstd:
+    """Reads the content of an archive that is open already, by the program zstd."""
+
+    def __init__(self, raw: t.IO[bytes], commands: Commands) -> None:
+        # By its descriptor: what has the path's name may be another file by now.
+        span = Span(f"/proc/self/fd/{raw.fileno()}", 0, os.fstat(raw.fileno()).st_size)
+        self._chunks = iter(Stream(commands, [["zstd", "-dcq"]], span))
+
+    def read(self, _size: int) -> bytes:
+        """The next bytes, of the size of a chunk; none at the end."""
+        try:
+            return next(self._chunks, b"")
+        except RunbookError as error:
+            raise EOFError from error
 
 
 def _usable(folder: str) -> bool:
@@ -205,7 +234,7 @@ def _opened(file: File) -> t.Iterator[t.IO[bytes]]:
 
 def _ending(path: str, suffix: str) -> str:
     """What a piece's name ends with, by which engines know how texts are written in it."""
-    if suffix in _PACKED:
+    if suffix in _PACKED or suffix == _ZSTD:
         suffix = os.path.splitext(os.path.splitext(path)[0])[1].lower()
     return ".yaml" if suffix in _YAML else suffix if suffix in _QUOTING else ".conf"
 

@@ -193,6 +193,7 @@ def test_a_killed_run_leaves_nothing_that_the_next_does_not_remove(run, planted,
 def test_damaged_archives_states_and_baselines_are_told(run, planted, tmp_path):
     (planted / "app.log.1.gz").write_bytes(gzip.compress(os.urandom(9000).hex().encode())[:5000])
     (planted / "app.log.2.zst").write_bytes(b"\x28\xb5\x2f\xfd")
+    (planted / "app.log.3.zip").write_bytes(b"PK")
     run(planted)
     (tmp_path / "state" / "secret_scan.x.json").write_text("{")
     (tmp_path / "baseline").write_text('{"results": []}')
@@ -202,7 +203,8 @@ def test_damaged_archives_states_and_baselines_are_told(run, planted, tmp_path):
     reasons = {os.path.basename(each["file"]): each["reason"] for each in outcome["details"]["not_scanned"]}
     assert reasons == {
         "app.log.1.gz": "is a damaged archive",
-        "app.log.2.zst": "is packed as zst, which is not unpacked here",
+        "app.log.2.zst": "is a damaged archive",
+        "app.log.3.zip": "is packed as zip, which is not unpacked here",
     }
 
 

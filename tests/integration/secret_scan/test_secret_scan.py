@@ -158,6 +158,7 @@ def test_archives_long_lines_and_other_encodings(run, tree):
     (tree / "app.log.1.gz").write_bytes(gzip.compress(b"quiet\n" * 9 + secret.encode()))
     (tree / "app.log.2.bz2").write_bytes(bz2.compress(secret.encode()))
     (tree / "app.log.3.xz").write_bytes(lzma.compress(secret.encode()))
+    subprocess.run(["zstd", "-q", "-o", tree / "app.log.4.zst"], input=secret.encode(), check=True)
     (tree / "long.log").write_text("x" * 20_000 + " " + secret + "short\n" + f"password={value(14)}\n")
     (tree / "latin.conf").write_bytes(b"# gr\xfc\xdfe\n" + secret.encode())
     (tree / "wide.conf").write_bytes(secret.encode("utf-16"))
@@ -166,8 +167,8 @@ def test_archives_long_lines_and_other_encodings(run, tree):
     (tree / "many.log").write_text("a quiet line of the log\n" * 46_000 + secret)
     result = run(tree)
     assert found(result).keys() == {
-        ("app.log.1.gz", 10), ("app.log.2.bz2", 1), ("app.log.3.xz", 1), ("long.log", 1), ("long.log", 3),
-        ("latin.conf", 2), ("wide.conf", 1), ("many.log", 46_001),
+        ("app.log.1.gz", 10), ("app.log.2.bz2", 1), ("app.log.3.xz", 1), ("app.log.4.zst", 1), ("long.log", 1),
+        ("long.log", 3), ("latin.conf", 2), ("wide.conf", 1), ("many.log", 46_001),
     }  # fmt: skip
     assert result["secrets:x"]["metrics"]["binary_files"] == 1
 
