@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core import plugin
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._health import _check
 
 
