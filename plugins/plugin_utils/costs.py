@@ -86,7 +86,7 @@ def costs(prices: Prices | None, quantities: Quantities, systems: Mapping[str, s
     """Return what the period cost beside the one before; `systems` are names as shown by names in the history."""
     if prices is None:
         return None
-    rows = []
+    rows: list[Document] = []
     for system, shown in sorted(systems.items(), key=lambda pair: pair[1]):
         for kind, price in prices.months.items():
             quantity, before = quantities.of(system, kind, True), quantities.of(system, kind, False)

@@ -80,13 +80,14 @@ def _first_ones(connection: sa.Connection, found: Sequence[Issue]) -> list[Issue
 
 def _bad(connection: sa.Connection, now: Sequence[int], before: Sequence[int], systems: Sequence[str]) -> list[Issue]:
     """Return what was bad in one of the runs `now`, from the index of what is bad."""
-    columns = [sa.column(name) for name in ("host", "stage", "subject", "ordinal")]
-    run, system = sa.column("run"), sa.column("system")
+    columns: list[sa.ColumnClause[t.Any]] = [sa.column(name) for name in ("host", "stage", "subject", "ordinal")]
+    run: sa.ColumnClause[int] = sa.column("run")
+    system: sa.ColumnClause[str] = sa.column("system")
     found: dict[SubjectKey, Issue] = {}
     for numbers, of_now in ((before, False), (now, True)):
         for batch in _batches(numbers):
             query = (
-                sa.select(*columns, sa.func.min(run), sa.func.max(run), sa.func.count())
+                sa.select(*[*columns, sa.func.min(run), sa.func.max(run), sa.func.count()])
                 .select_from(sa.text(_table_of_bad(connection)))
                 .where(run.in_(batch), system.in_(systems), sa.text(IS_BAD))
                 .group_by(*columns)
