@@ -37,7 +37,8 @@ class Settings:
         given = _read_file(file) if file is not None else {}
         given.update({name: value for name, value in os.environ.items() if name.startswith(PREFIX)})
         known = {PREFIX + field.upper() for field in cls.__dataclass_fields__}
-        unknown = sorted(set(given) - known)
+        # What else stands in the file is of other programs.
+        unknown = sorted(name for name in set(given) - known if name.startswith(PREFIX))
         if unknown:
             raise SettingsError(f"unknown setting {unknown[0]}; known are {', '.join(sorted(known))}")
 

@@ -221,4 +221,4 @@ def test_the_pages_of_rows_and_faults_name_tests_that_are_there(name):
     page = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
     for path, _colons, function in (entry.partition("::") for entry in re.findall(r"`([^`\s]+\.py[^`\s]*)`", page)):
         text = (ROOT / path).read_text(encoding="utf-8")
-        assert not function or f"\ndef {function}(" in text, f"{path} has no {function}"
+        assert not function or re.search(rf"^ *def {function}\(", text, re.MULTILINE), f"{path} has no {function}"

@@ -71,7 +71,12 @@ def test_a_service_is_stopped_restored_started_and_healthy(origin: Any, checks: 
 def test_a_disaster_drill_on_a_spare_host(origin: Any, checks: str, tmp_path: Path) -> None:
     """D4, D11, C4: nothing of the system is there but its software; its unit, settings and data come from the copies."""
     spare = testinfra.get_host("ansible://models1")
-    play("molecule/default/drill_prepare.yml", "-e", f"lab_copies={tmp_path}/copies.tar")
+    hosts = {
+        "lab_drill_from": "resources1",
+        "lab_drill_to": "models1",
+        "lab_drill_names": ["feature11", "feature11_config"],
+    }
+    play("tests/lab/drill.yml", "-e", json.dumps({**hosts, "lab_copies": f"{tmp_path}/copies.tar"}))
     state = origin.check_output(
         "systemctl show --property=ExecMainPID --value feature11; ls -A /opt/feature11 /opt/feature11/data"
     )
