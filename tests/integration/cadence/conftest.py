@@ -49,7 +49,7 @@ class System:
         for name in ("logs", "app"):
             (folder / name).mkdir()
         self.database = folder / "app/app.db"
-        with contextlib.closing(sqlite3.connect(self.database)) as opened, opened:
+        with contextlib.closing(sqlite3.connect(self.database)) as opened:
             opened.execute("CREATE TABLE history (id INTEGER PRIMARY KEY, at TEXT, text TEXT)")
             opened.executemany(
                 "INSERT INTO history (at, text) VALUES (?, ?)",
@@ -57,6 +57,7 @@ class System:
             )
             opened.execute("CREATE TABLE junk AS SELECT * FROM history")
             opened.execute("DROP TABLE junk")
+            opened.commit()
         (folder / "logs/app.log").write_text("2026-11-21 09:00:00 ERROR odd\n")
         (folder / "cache").touch()
         old = folder / "logs/app.log.1"

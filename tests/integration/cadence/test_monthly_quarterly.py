@@ -26,7 +26,7 @@ sys.exit(0 if row == (None,) else 1)
 
 def with_key(system, name):
     """Give the system an API key that is due, which a program of it has in its settings; return the variables of its rotation."""
-    with contextlib.closing(sqlite3.connect(system.database)) as opened, opened:
+    with contextlib.closing(sqlite3.connect(system.database)) as opened:
         opened.execute(
             "CREATE TABLE api_keys (id INTEGER PRIMARY KEY, key_hash TEXT, name TEXT, owner TEXT, role TEXT, "
             "created_at TEXT, expires_at TEXT, revoked_at TEXT)"
@@ -36,6 +36,7 @@ def with_key(system, name):
             "INSERT INTO api_keys (key_hash, name, created_at) VALUES (?, ?, datetime('now', '-100 days'))",
             (digest, name),
         )
+        opened.commit()
     proof, settings = system.folder / "proof.py", system.folder / ".env"
     proof.write_text(PROOF)
     settings.write_text("API_KEY=the-old-key\n")

@@ -30,8 +30,8 @@ OPERATIONS = {"name": "operations", "level": "support", "urls": ["json://127.0.0
 def found(capsys, tmp_path):
     """Prove plans and return {subject: (status, rules, summary)}, without the kinds that found nothing."""
 
-    def go(kinds=("schedules",), host="app1", groups=GROUPS, checks=(), scaling=(), **given):
-        plans = preflight_plans.planned({"contacts": [OPERATIONS], **given}, host, groups, NOW)
+    def go(kinds=("schedules",), host="app1", groups=None, checks=(), scaling=(), **given):
+        plans = preflight_plans.planned({"contacts": [OPERATIONS], **given}, host, groups or GROUPS, NOW)
         assert "canary" not in json.dumps(plans)
         options = {
             "state_dir": str(tmp_path / "state"),
