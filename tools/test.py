@@ -23,7 +23,7 @@ LOGS = ROOT / ".work" / "log"
 # Group after group; in a group the lanes run at the same time, each one part after another. What uses both cores by itself
 # runs alone; Molecule mostly waits for its hosts.
 GROUPS: tuple[tuple[tuple[str, ...], ...], ...] = (
-    (("lint", "sanity", "unit"), ("image", "demo")),
+    (("lint",), ("image", "demo", "sanity", "unit")),
     (("integration",),),
     (("molecule",), ("latest",)),
 )
