@@ -85,6 +85,7 @@ def test_a_shipped_runbook_can_be_followed_where_everything_is_there(path):
             "actions": made["stabilise"],
             "verify": made["verify"],
             "services": made["services"],
+            "due": [],
             "timeout": "10m",
         }
     )
