@@ -63,7 +63,7 @@ def test_i9_alerts_are_silent_for_the_time_of_the_lease(run, host, alerts, silen
 
 def test_a_silence_ends_with_a_lease_that_nobody_ended(run, host, silence):
     _name, options, found = silence
-    run("on", lease="2s", switch=host.switch(), alertmanager=options)
+    run("on", lease="5s", switch=host.switch(), alertmanager=options)
     assert len(found()) == 1
     until(lambda: not host.flag.exists())
     until(lambda: not found(), 3)

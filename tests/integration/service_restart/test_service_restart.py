@@ -32,6 +32,9 @@ CHECKS = [
 ]
 
 
+ALWAYS = [{"begin": "2020-01-01T00:00:00Z", "end": "2099-01-01T00:00:00Z"}]
+
+
 @pytest.fixture(scope="module")
 def hosts():
     with Hosts(*NAMES) as made:
@@ -57,7 +60,7 @@ def fleet(hosts, tmp_path):
         common = {
             "runbooks_system": "WEB", "runbooks_services": ["worker.service", "web"], "runbooks_checks_web": CHECKS, "service_restart_max_uptime": "0s",
             "service_restart_within": "4s", "report_directory": str(tmp_path / "reports"), "runbooks_history_url": f"sqlite:///{tmp_path}/history.db",
-            "report_fail_on": "never", "report_formats": ["json"], **variables,
+            "report_fail_on": "never", "report_formats": ["json"], "runbooks_windows": ALWAYS, **variables,
         }  # fmt: skip
         reached = {name: {**hosts.variables(name), **(own or {}).get(name, {})} for name in NAMES}
         if unreachable:
