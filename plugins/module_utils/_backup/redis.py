@@ -66,9 +66,7 @@ def preflight(source: Source, work: Work) -> Preflight:
     info = _info(source, work)
     if info.get("loading") == "1":
         raise RunbookError("the server is loading its data. Run again when it is done.")
-    # The server takes its overhead off its memory, and where the overhead is the larger, the difference is near 2^64.
-    used = int(info.get("used_memory", "0"))
-    size = min(used, int(info.get("used_memory_dataset", used)))
+    size = redis.dataset_bytes(info)
     done = work.commands.run(["redis-cli", "--version"], target=redis.target(source), timeout=QUERY_SECONDS)
     versions = {"server": info["redis_version"], "client": done.stdout.partition(" ")[2].strip()}
     return Preflight(size, size if work.level == "restored" else 0, versions)

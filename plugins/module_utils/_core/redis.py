@@ -63,3 +63,12 @@ def problem(result: Completed) -> str:
 def info(text: str) -> dict[str, str]:
     """The fields of what INFO answers."""
     return dict(line.strip().partition(":")[::2] for line in text.splitlines())
+
+
+def dataset_bytes(info: t.Mapping[str, str]) -> int:
+    """Bytes of memory that the data take, by the answer to INFO.
+
+    The server takes its overhead off its memory; where the overhead is the larger, the difference that it tells is near 2^64.
+    """
+    used = int(info.get("used_memory") or 0)
+    return min(used, int(info.get("used_memory_dataset") or used))

@@ -166,7 +166,7 @@ def _redis(server: Server, connection: Connection, commands: Commands, timeout: 
     if not keys and not persistent:
         return []
     place = _known(server, info.get("tcp_port"), [])
-    return [Database("redis", "", place, int(info.get("used_memory_dataset") or 0))]
+    return [Database("redis", "", place, redis.dataset_bytes(info))]
 
 
 def _is_keyspace(name: str) -> bool:

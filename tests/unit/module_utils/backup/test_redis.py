@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.sre.runbooks.plugins.module_utils._backup import _redis_scratch, redis
 from ansible_collections.sre.runbooks.plugins.module_utils._backup._engine import Mismatch
+from ansible_collections.sre.runbooks.plugins.module_utils._core import redis as connection
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import RunbookError
 
 MARK = b"0123456789abcdef0123456789abcdef01234567"
@@ -34,6 +35,13 @@ def test_the_mark_of_a_stream_is_no_part_of_the_file(size, mark):
 @pytest.mark.parametrize("text", [b"REDIS0010" + b"x" * 100, b"REDIS0010" + b"x" * 100 + MARK])
 def test_a_stream_without_the_end_of_the_file_is_not_whole(text):
     assert pour(text) == (text.removesuffix(MARK), False)
+
+
+@pytest.mark.parametrize(("dataset", "size"), [("400", 400), ("18446744073709551000", 1000), ("", 1000), (None, 1000)])
+def test_an_overhead_larger_than_the_memory_is_no_need_for_room(dataset, size):
+    """D1: as a server tells it right after its start."""
+    told = {"used_memory": "1000"} if dataset is None else {"used_memory": "1000", "used_memory_dataset": dataset}
+    assert connection.dataset_bytes(told) == size
 
 
 def test_nothing_is_not_whole():
