@@ -195,7 +195,8 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
+# Of one file of tests: for the others a primary with a standby is another kind of server.
+@pytest.fixture(scope="module")
 def postgresql_standby(postgresql_server: PostgresqlServer) -> Iterator[PostgresqlServer]:
     """A hot standby that streams from `postgresql_server`; it has the same user and password."""
     account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None

@@ -22,6 +22,11 @@ from .conftest import by_subject
 KILLS = 4
 
 
+def of_patching(result):
+    """The status of the updates alone: a process of another test that runs a replaced file is a finding here too."""
+    return by_subject(result)["patching"]["status"]
+
+
 def killed(process):
     """Kill it and all that it started, at once; apt has dpkg in a session of its own."""
     parent = psutil.Process(process.pid)
@@ -57,7 +62,7 @@ def test_killed_at_any_moment_the_next_run_ends_what_was_begun(machine, process,
         begun = "open" in json.loads(state.read_text())
         seen.add((bool(broken) or bool(os.listdir(machine.admin / "updates")), begun))
         result = run()
-        assert result["status"] == "ok", result
+        assert of_patching(result) == "ok", result
         assert [machine.version(name) for name in names] == ["1.1"] * 4
         assert subprocess.run(["dpkg", "--audit"], capture_output=True, text=True, check=True).stdout == ""
         kept = json.loads(state.read_text())
@@ -78,7 +83,7 @@ def test_dpkg_that_goes_on_when_the_run_was_killed_is_waited_for(machine, proces
     running.wait()
     running.stdout.close()
     result = run()
-    assert (result["status"], result["versions"]) == ("ok", {"library": ["1.0", "1.0+deb12u4"]})
+    assert (of_patching(result), result["versions"]) == ("ok", {"library": ["1.0", "1.0+deb12u4"]})
 
 
 def test_dpkg_that_was_interrupted_is_ended_first(machine, run, tmp_path):
@@ -105,7 +110,7 @@ def test_a_package_that_cannot_be_configured_is_critical_and_the_next_run_tries_
     assert "not updated: apt-get ended with status 100" in told["summary"]
     gate.touch()
     result = run()
-    assert (result["status"], machine.version("library")) == ("ok", "1.0+deb12u2")
+    assert (of_patching(result), machine.version("library")) == ("ok", "1.0+deb12u2")
     assert result["versions"] == {"library": ["1.0", "1.0+deb12u2"]}
 
 
@@ -122,7 +127,7 @@ def test_a_lock_is_waited_for_and_told_when_it_stays(machine, run):
             timer.start()
             result = run(lock_timeout="30s")
             timer.join()
-        assert result["status"] == "ok"
+        assert of_patching(result) == "ok", result
         machine.apt("-y", "--allow-downgrades", "install", "library=1.0")
 
 
