@@ -9,9 +9,9 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
@@ -84,6 +84,6 @@ def argument_spec(role: str) -> dict[str, t.Any]:
     if not path.is_file():
         known = ", ".join(sorted(each.parent.parent.name for each in ROLES.glob("*/meta/argument_specs.yml")))
         raise AnsibleActionFail(f"roles: {role!r} is no role of this collection. Use some of {known}.")
-    specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+    specs = yaml_load(path.read_text(encoding="utf-8"))["argument_specs"]
     options = specs["main"].get("options", {})
     return {name: {key: value for key, value in spec.items() if key != "default"} for name, spec in options.items()}

@@ -37,10 +37,16 @@ SELECT json_build_object(
 _OFFERED = """
 SELECT json_build_array(v.name, bool_or(v.superuser AND NOT coalesce((to_jsonb(v) ->> 'trusted')::boolean, false)))
   FROM pg_available_extension_versions v GROUP BY v.name;
+"""
+# `database` is the row of pg_database whose encoding and locale a scratch database has.
+_SERVER = """
 SELECT json_build_object('superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
   'user', current_user, 'major', current_setting('server_version_num')::int / 10000,
-  'folder', (SELECT setting FROM pg_settings WHERE name = 'data_directory'));
+  'folder', (SELECT setting FROM pg_settings WHERE name = 'data_directory'),
+  'database', (SELECT to_jsonb(d) FROM pg_database d WHERE datname = current_database()));
 """
+# Every server has it, and every database.
+_ALWAYS = "plpgsql"
 # Where the package is not called as the extension is; those in `_CONTRIB` come with the server's own.
 _PACKAGES = {"vector": "pgvector", "postgis": "postgis-3", "hll": "hll", "timescaledb": "timescaledb"}
 _CONTRIB = (
@@ -54,11 +60,19 @@ _ROOM = 1.1
 _LOCAL = (None, "", "localhost", "127.0.0.1", "::1")
 
 
-def check(source: Source, figures: t.Mapping[str, t.Any], work: Work) -> None:
-    """RunbookError when the source's server lacks what the dump with these `figures` needs; copies of old may not tell."""
-    *offered, server = [json.loads(line) for line in _postgresql_session.query(source, _OFFERED, work).splitlines()]
-    extensions(figures.get("extensions") or {}, dict(offered), server)
+def check(source: Source, figures: t.Mapping[str, t.Any], work: Work) -> dict[str, t.Any]:
+    """The row of the source's database in pg_database; copies of old may not tell what they need in their `figures`.
+
+    RunbookError when the source's server lacks what the dump needs. The server reads a file for each extension that it
+    offers, so it is asked for them only where the dump has some.
+    """
+    needed = {name: version for name, version in (figures.get("extensions") or {}).items() if name != _ALWAYS}
+    sql = (_OFFERED if needed else "") + _SERVER
+    *offered, server = [json.loads(line) for line in _postgresql_session.query(source, sql, work).splitlines()]
+    extensions(needed, dict(offered), server)
     _room(source, figures.get("database_bytes") or 0, server["folder"])
+    database: dict[str, t.Any] = server["database"]
+    return database
 
 
 def extensions(needed: t.Mapping[str, str], offered: t.Mapping[str, bool], server: t.Mapping[str, t.Any]) -> None:
@@ -73,7 +87,7 @@ def extensions(needed: t.Mapping[str, str], offered: t.Mapping[str, bool], serve
             f"the dump needs extensions that the server does not have: {', '.join(missing)}. Install {packages} on the "
             "server (Debian's and Ubuntu's name of the package)."
         )
-    forbidden = sorted(name for name in needed if offered[name] and name != "plpgsql")
+    forbidden = sorted(name for name in needed if offered[name] and name != _ALWAYS)
     if forbidden and not server["superuser"]:
         raise RunbookError(
             f"the user {server['user']} may not CREATE EXTENSION {', '.join(forbidden)}, which the dump needs. Let a "

@@ -180,14 +180,13 @@ def restore(source: Source, path: str, figures: t.Mapping[str, t.Any], work: Wor
     """Restore into a scratch database, compare objects and rows, drop the database whatever happens."""
     if source["globals"]:
         return _postgresql_globals.restore(source, path, figures, work)
-    _postgresql_needs.check(source, figures, work)
+    template = _postgresql_needs.check(source, figures, work)
     scratch = f"{SCRATCH_PREFIX}{work.token}_{secrets.token_hex(4)}"
     argv = [
         postgresql.client("pg_restore", source), "--exit-on-error", "--no-owner", "--no-privileges", "--no-comments",
         "--no-tablespaces", "--no-security-labels", "--no-publications", "--no-subscriptions",
         *postgresql.arguments(source), f"--dbname={scratch}",
     ]  # fmt: skip
-    template = json.loads(query(source, _postgresql_sql.LOCALE, work))
     started = time.monotonic()
     try:
         query(source, _postgresql_sql.create(scratch, template), work)
