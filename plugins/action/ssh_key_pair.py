@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.sre.runbooks.plugins.module_utils._core import lock, outcome, state
 from ansible_collections.sre.runbooks.plugins.module_utils._keys._journal import Journal
-from ansible_collections.sre.runbooks.plugins.plugin_utils import ssh_heard, ssh_pair
+from ansible_collections.sre.runbooks.plugins.plugin_utils import ssh_heard, ssh_keyring, ssh_pair
 from ansible_collections.sre.runbooks.plugins.plugin_utils.action import ControllerAction
 from ansible_collections.sre.runbooks.plugins.test.reachable import reachable
 
@@ -41,7 +41,7 @@ class ActionModule(ControllerAction):
         heard = heard._replace(lost=heard.lost | frozenset(away))
         skipped = [host for host in hosts if host not in away and _skipped(hostvars.raw_get(host))]
         path, age, overlap = ssh_pair.checked(arguments["private_key"], arguments["max_age"], arguments["overlap"])
-        asked = ssh_pair.Asked(
+        asked = ssh_keyring.Asked(
             path, arguments["name"], arguments["run"], arguments["force"], arguments["compromised"], age, overlap,
             tuple(str(name) for name in task_vars["groups"]["all"]), tuple(host for host in hosts if host not in skipped),
             bool(task_vars.get("ansible_limit")),
@@ -55,7 +55,7 @@ def _skipped(variables: t.Any) -> bool:
 
 
 def act(
-    stage: str, asked: ssh_pair.Asked, heard: ssh_heard.Heard, state_dir: str | None, actor: str, check: bool
+    stage: str, asked: ssh_keyring.Asked, heard: ssh_heard.Heard, state_dir: str | None, actor: str, check: bool
 ) -> dict[str, t.Any]:
     """Do one stage; the result has `facts`, by which the stages on hosts go."""
     folder = state.directory(state_dir)
@@ -65,7 +65,9 @@ def act(
         return _done(stage, asked, heard, Journal(folder, "ssh_pairs", asked.run, actor, False), False)
 
 
-def _done(stage: str, asked: ssh_pair.Asked, heard: ssh_heard.Heard, journal: Journal, check: bool) -> dict[str, t.Any]:
+def _done(
+    stage: str, asked: ssh_keyring.Asked, heard: ssh_heard.Heard, journal: Journal, check: bool
+) -> dict[str, t.Any]:
     pair = ssh_pair.Pair(asked, journal, check)
     if stage == "status":
         told = pair.status()

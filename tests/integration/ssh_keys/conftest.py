@@ -25,7 +25,7 @@ from ansible.playbook.play_context import PlayContext
 from ansible_collections.sre.runbooks.plugins.action.ssh_key_pair import act
 from ansible_collections.sre.runbooks.plugins.module_utils._ssh_keys import _lines
 from ansible_collections.sre.runbooks.plugins.modules import ssh_keys
-from ansible_collections.sre.runbooks.plugins.plugin_utils import ssh_heard, ssh_pair, ssh_proof
+from ansible_collections.sre.runbooks.plugins.plugin_utils import ssh_heard, ssh_keyring, ssh_proof
 from ansible_collections.sre.runbooks.plugins.plugin_utils.keys import outcomes
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -213,7 +213,7 @@ class Run:
         self.hosts = tuple(hosts or fleet.hosts)
         self.said = {host: {} for host in self.hosts}
         self.run = f"run-{os.urandom(4).hex()}"
-        self.asked = ssh_pair.Asked(
+        self.asked = ssh_keyring.Asked(
             str(fleet.private), "automation", self.run, options.get("force", False), options.get("compromised", False),
             options.get("max_age", 180 * 86400.0), options.get("overlap", 86400.0), fleet.hosts, self.hosts,
             options.get("limited", False),
