@@ -15,10 +15,11 @@ from ansible.utils.display import Display
 from ansible_collections.sre.runbooks.plugins.module_utils._core import units
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import worst
+from ansible_collections.sre.runbooks.plugins.plugin_utils import notify_outcomes
 from ansible_collections.sre.runbooks.plugins.plugin_utils.action import ControllerAction
 from ansible_collections.sre.runbooks.plugins.plugin_utils.collect import collect
 from ansible_collections.sre.runbooks.plugins.plugin_utils.history import History
-from ansible_collections.sre.runbooks.plugins.plugin_utils.notify import Notifier, Request, failed_outcome
+from ansible_collections.sre.runbooks.plugins.plugin_utils.notify import Notifier, Request
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_contacts import chosen, read_contacts
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_ledger import OUTCOME, Ledger
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_matter import of_incident, of_run
@@ -119,7 +120,7 @@ class ActionModule(ControllerAction):
 
     def _unable(self, arguments: dict[str, t.Any], error: RunbookError) -> dict[str, t.Any]:
         """Nobody can be told: an outcome that the run keeps, not the end of it."""
-        made = failed_outcome(error)
+        made = notify_outcomes.of_failure(error)
         run = str(arguments["run_id"] or arguments["incident"].get("id") or "")
         result = {"outcomes": [made], "told": [], "missed": [], "run": run}
         if not self._task.check_mode and run:

@@ -16,26 +16,21 @@ import datetime
 import typing as t
 from collections.abc import Iterator, Mapping, Sequence
 
-from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError, RunbookError
-from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import outcome
-from ansible_collections.sre.runbooks.plugins.plugin_utils import notify_page
+from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import InputError
+from ansible_collections.sre.runbooks.plugins.plugin_utils import notify_outcomes, notify_page
 from ansible_collections.sre.runbooks.plugins.plugin_utils._engine import HistoryError
 from ansible_collections.sre.runbooks.plugins.plugin_utils.collect import iso
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_contacts import Contact, Target
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_ledger import OUTCOME, Key, Ledger, Row, new_row
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_matter import Matter, Step, step
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_message import Message, message
+from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_outcomes import Outcome
 from ansible_collections.sre.runbooks.plugins.plugin_utils.notify_send import Answer, send
-
-STAGE = "notify"
-PENDING_SECONDS = 7 * 86400.0
-"""How long a message waits for its service before it is given up: older, it would only mislead."""
 
 CLAIM_SECONDS = 30
 """How long beside the time limit nobody else sends what this run is sending."""
 
 PAGE_KEY: Key = ("status_page", "status page", "page")
-Outcome = dict[str, t.Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +184,7 @@ class Notifier:
             if not row["pending"] or key in due or row["claimed"] > self._now or key[1:] not in reach:
                 continue
             age = self._request.now - datetime.datetime.fromisoformat(row["pending_since"])
-            if age.total_seconds() > PENDING_SECONDS:
+            if age.total_seconds() > notify_outcomes.PENDING_SECONDS:
                 self._given_up.append(key)
                 changed[key] = {**row, "pending": {}, "pending_since": "", "attempts": 0}
                 continue
@@ -274,7 +269,7 @@ class Notifier:
         try:
             self._ledger.finish(self._rows, events, self._request.run)
         except HistoryError as error:
-            result["outcomes"].append(_store_outcome(str(error)))
+            result["outcomes"].append(notify_outcomes.of_store(str(error)))
 
     def _event(self, key: str, contact: str, target: str, event: str, status: str, summary: str) -> dict[str, str]:
         return {
@@ -305,7 +300,7 @@ class Notifier:
         if self._request.page:
             outcomes.append(self._page_outcome(answers, mode["sent"]))
         if self._trouble:
-            outcomes.append(_store_outcome(self._trouble))
+            outcomes.append(notify_outcomes.of_store(self._trouble))
         return {"outcomes": outcomes, "told": told if mode["sent"] else [], "missed": failed, "run": self._request.run}
 
     def _outcome(
@@ -322,27 +317,8 @@ class Notifier:
         wrong = [
             f"{name} {each['reason']}" for name, each in checks.items() if not each["ok"] and "attempts" not in each
         ]
-        metrics = {"messages_sent": len(mine) if sent else 0, "messages_failed": len(missed)}
-        details = {
-            "messages": [
-                {name: each[name] for name in ("target", "event", "key", "title", "status", "reason")}
-                for each in (*mine, *missed)
-            ]
-        }
         gone = sum(key[1] == contact.name for key in self._given_up)
-        if wrong:
-            summary = f"cannot be told of anything by {', '.join(wrong)}; mend its URL in runbooks_contacts"
-            return outcome(contact.name, STAGE, "critical", summary, metrics=metrics, details=details)
-        if missed:
-            reasons = ", ".join(dict.fromkeys(f"{each['target']} {each['reason']}" for each in missed))
-            summary = f"{len(missed)} of {len(missed) + len(mine)} messages did not get through: {reasons}; tried again in the next run"
-            return outcome(contact.name, STAGE, "warning", summary, metrics=metrics, details=details)
-        if gone:
-            summary = f"{gone} messages given up: no service took them for {PENDING_SECONDS / 86400:.0f} days"
-            return outcome(contact.name, STAGE, "warning", summary, metrics=metrics, details=details)
-        titles = "; ".join(f"{each['target']}: {each['title']}" for each in mine)
-        summary = (f"{'told by' if sent else 'would tell by'} {titles}") if mine else "nothing new to tell"
-        return outcome(contact.name, STAGE, "ok", summary[:500], metrics=metrics, details=details)
+        return notify_outcomes.of_contact(contact.name, mine, missed, wrong, gone, sent)
 
     def _page_outcome(self, answers: Mapping[str, Answer], sent: bool) -> Outcome:
         made = notify_page.document(self._page["told"], self._request.page, iso(self._request.now))
@@ -354,15 +330,4 @@ class Notifier:
                 problems.append(str(error))
         if sent and self._request.page.get("url") and not answers["page/0"]["ok"]:
             problems.append(f"its server {answers['page/0']['reason']}")
-        if problems:
-            return outcome(PAGE_KEY[1], STAGE, "warning", f"is not up to date: {'; '.join(problems)}")
-        return outcome(PAGE_KEY[1], STAGE, "ok", f"{'says' if sent else 'would say'} {made['status']}")
-
-
-def _store_outcome(problem: str) -> Outcome:
-    return outcome("history", STAGE, "warning", f"what was told could not be remembered, and is told again: {problem}")
-
-
-def failed_outcome(error: RunbookError) -> Outcome:
-    """Return the outcome of notifications that could not be made at all."""
-    return outcome("contacts", STAGE, "critical", f"nobody was told: {error}")
+        return notify_outcomes.of_page(PAGE_KEY[1], str(made["status"]), problems, sent)
