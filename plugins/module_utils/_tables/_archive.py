@@ -20,8 +20,13 @@ from ansible_collections.sre.runbooks.plugins.module_utils._core.command import 
 from ansible_collections.sre.runbooks.plugins.module_utils._core.errors import Busy, RunbookError
 from ansible_collections.sre.runbooks.plugins.module_utils._core.outcome import envelope, outcome
 from ansible_collections.sre.runbooks.plugins.module_utils._core.units import show_duration, show_size
-from ansible_collections.sre.runbooks.plugins.module_utils._tables import _archive_delete, _archive_export
-from ansible_collections.sre.runbooks.plugins.module_utils._tables._archive_export import Manifest, Plan
+from ansible_collections.sre.runbooks.plugins.module_utils._tables import (
+    _archive_delete,
+    _archive_export,
+    _archive_plan,
+)
+from ansible_collections.sre.runbooks.plugins.module_utils._tables._archive_export import Manifest
+from ansible_collections.sre.runbooks.plugins.module_utils._tables._archive_plan import Plan
 from ansible_collections.sre.runbooks.plugins.module_utils._tables._archive_settings import Settings, Task
 from ansible_collections.sre.runbooks.plugins.module_utils._tables._engine import Work
 
@@ -90,7 +95,7 @@ def _would(settings: Settings, task: Task, work: Work) -> Result:
         left = manifest.rows - int(journal.get("position", 0))
         text = f"would verify {manifest.path} and go on to delete {left} rows that are in it"
         return Result(outcome(task.subject, STAGE, "ok", text, details={"path": manifest.path}), True)
-    plan = _archive_export.look(task, work)
+    plan = _archive_plan.look(task, work)
     problem = plan.refusal(task)
     if problem:
         return Result(outcome(task.subject, STAGE, "critical", f"would be refused: {problem}", details=plan.details()))
