@@ -34,7 +34,7 @@ class Wire:
     LIMIT = 1 << 20
 
     def __init__(self, server) -> None:
-        self.held, self._free = threading.Event(), threading.Event()
+        self.held, self._free, self._broken = threading.Event(), threading.Event(), threading.Event()
         self._to = (server.host, server.port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -46,6 +46,7 @@ class Wire:
 
     def cut(self) -> None:
         """Every connection breaks at once."""
+        self._broken.set()
         for each in self._sockets:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -80,6 +81,9 @@ class Wire:
                 target.sendall(piece)
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
+        if self._broken.is_set():
+            # Open but read by nobody, it would keep whoever sends waiting when its buffers are full.
+            source.close()
 
 
 @pytest.fixture
