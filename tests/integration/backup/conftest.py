@@ -211,7 +211,7 @@ def without(tmp_path, monkeypatch):
     return go
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=20):
     """Wait until `condition` is true and return its value."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -39,7 +39,7 @@ def source(postgresql_server, postgresql_database):
     return lambda **more: {**postgresql(postgresql_server, postgresql_database), **more}
 
 
-def settled(server, database, condition="n_dead_tup > 900", tables=3, seconds=60):
+def settled(server, database, condition="n_dead_tup > 900", tables=3, seconds=10):
     """Wait until the server's statistics know of what was done."""
     deadline = time.monotonic() + seconds
     sql = f"SELECT count(*) FROM pg_stat_user_tables WHERE {condition}"
@@ -143,7 +143,7 @@ def test_a_budget_of_time_ends_a_statement(vacuum, source, postgresql_server, da
         blocker.execute("LOCK TABLE one, two, three IN SHARE MODE")
         started = time.monotonic()
         outcome = vacuum(source(), budget={"seconds": "1500ms"}, lock_timeout="60s")
-        assert time.monotonic() - started < 30
+        assert time.monotonic() - started < 5
     assert (outcome["status"], outcome["metrics"]["steps_left"]) == ("warning", 3)
 
 
@@ -314,7 +314,7 @@ def test_killed_at_any_moment_no_lock_stays_and_the_next_run_succeeds(
                     writer.execute("UPDATE one SET text = text; UPDATE two SET text = text")
 
         killed("database_vacuum", 50, 0.14, between, databases=[source(full=True)], minimum_free_percent=1)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 10
         while sessions(postgresql_server, database):
             assert time.monotonic() < deadline, "a session outlives its client"
             time.sleep(0.05)

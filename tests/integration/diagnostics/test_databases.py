@@ -45,7 +45,7 @@ def say(process, sql):
     process.stdin.flush()
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=15):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

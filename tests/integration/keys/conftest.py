@@ -221,7 +221,7 @@ class Fleet:
         return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=20):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -116,7 +116,7 @@ def run(capsys, host):
     return go
 
 
-def until(condition, seconds=60.0):
+def until(condition, seconds=10.0):
     """Wait for it."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -85,7 +85,7 @@ def test_killed_while_it_switches_on_and_nobody_comes_back(host, step):
     """Keeper, switch, save: from the first moment at which it may be on, something is there to switch it off."""
     with start(host, "on", STEPS, str(step - 1), switch=host.switch(), lease="1s") as process:
         assert process.wait() == -signal.SIGKILL
-    until(lambda: not host.flag.exists() and host.lease() is None)
+    until(lambda: not host.flag.exists() and host.lease() is None, 5)
     until(lambda: not host.keepers())
 
 
@@ -108,14 +108,14 @@ def test_killed_at_any_moment_it_never_stays_on(host):
     assert result(start(host, "on", switch=host.switch(), lease="1s"))["status"] == "ok"
     # How long a whole call takes here and now: so the kills fall all over it on any machine.
     whole = time.monotonic() - began
-    until(lambda: not host.flag.exists())
+    until(lambda: not host.flag.exists(), 5)
     for number in range(6):
         process = start(host, "on", switch=host.switch(), lease="1s")
         time.sleep(whole * (number + 3) / 8)
         process.kill()
         process.wait()
         process.stdout.close()
-    until(lambda: not host.flag.exists())
+    until(lambda: not host.flag.exists(), 5)
     # One that was killed before its keeper lived has switched nothing, and leaves but what the next run clears, if anything.
     assert result(start(host, "off"))["status"] in ("ok", "warning", "skipped")
     assert host.lease() is None
@@ -141,12 +141,12 @@ def test_the_controller_and_the_whole_session_of_the_play_are_killed(host, appli
         argv, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        until(lambda: is_on(application))
+        until(lambda: is_on(application), 20)
     finally:
         os.killpg(play.pid, signal.SIGKILL)
         play.wait()
     assert is_on(application)
-    until(lambda: not is_on(application))
+    until(lambda: not is_on(application), 10)
     until(lambda: host.events() == ["begun", "expired"])
 
 
@@ -176,13 +176,13 @@ def test_the_application_is_down_at_the_end_of_the_lease(run, host, tmp_path):
         "look_argv": ["/usr/bin/test", "-e", str(host.flag)],
     }  # fmt: skip
     run("on", lease="1s", switch=switch)
-    until(lambda: (host.lease() or {}).get("problem"))
+    until(lambda: (host.lease() or {}).get("problem"), 5)
     status = run("status")
     assert status["status"] == "critical"
     assert "/bin/sh ended with status 1" in status["outcomes"][0]["summary"]
     assert "It is tried again" in run("off")["msg"]
     lock.unlink()
-    until(lambda: not host.flag.exists())
+    until(lambda: not host.flag.exists(), 8)
     until(lambda: host.lease() is None)
 
 
@@ -206,7 +206,7 @@ def test_an_application_that_does_not_answer_is_not_taken_for_switched(run, host
 
 def test_the_clock_is_set_while_a_lease_runs(run, host):
     """A day back and a day forth for the calls, which see the lease end when it was to end."""
-    run("on", lease="6s", switch=host.switch())
+    run("on", lease="3s", switch=host.switch())
     begun = time.monotonic()
     for shift in ("-1d", "+1d"):
         environment = {**ENVIRONMENT, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1"}
@@ -215,10 +215,10 @@ def test_the_clock_is_set_while_a_lease_runs(run, host):
             argv, input=json.dumps(host.arguments("status")), capture_output=True, text=True, env=environment, check=False
         )  # fmt: skip
         seen = json.loads(process.stdout)
-        assert 0 < seen["left_seconds"] <= 6, seen
+        assert 0 < seen["left_seconds"] <= 3, seen
         assert seen["status"] == "ok"
     until(lambda: not host.flag.exists())
-    assert 5.5 < time.monotonic() - begun < 30
+    assert 2.5 < time.monotonic() - begun < 5
 
 
 def test_after_a_boot_the_wall_clock_counts_and_never_for_longer_than_the_lease(run, host):
@@ -234,7 +234,7 @@ def test_after_a_boot_the_wall_clock_counts_and_never_for_longer_than_the_lease(
     path.write_text(json.dumps({**lease, "ends": time.time() + 1}))
     run("off", name="other")
     assert host.keepers()
-    until(lambda: not host.flag.exists())
+    until(lambda: not host.flag.exists(), 4)
 
 
 def test_a_lease_that_cannot_be_kept_switches_nothing(run, host):

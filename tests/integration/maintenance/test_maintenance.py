@@ -49,7 +49,7 @@ def test_i9_the_lease_ends_by_itself_and_what_comes_later_is_told(run, host, app
     # A process of its own: no session, terminal or file of the run that began it.
     assert os.getsid(keeper) != os.getsid(0)
     assert {os.readlink(f"/proc/{keeper}/fd/{number}") for number in (0, 1, 2)} == {"/dev/null"}
-    until(lambda: not is_on(application))
+    until(lambda: not is_on(application), 5)
     until(lambda: not host.keepers())
     assert host.events() == ["begun", "expired"]
     result = run("off", switch=http(application))

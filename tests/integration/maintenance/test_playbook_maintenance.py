@@ -128,7 +128,7 @@ def test_work_that_breaks_a_host_leaves_it_closed_and_the_others_alone(play, hos
     # Nobody comes back: it goes off at the end of the lease.
     lease = one.lease()
     (one.state_dir / "maintenance/maintenance.json").write_text(json.dumps({**lease, "ends_boot": 0.0}))
-    until(lambda: not one.flag.exists())
+    until(lambda: not one.flag.exists(), 5)
 
 
 def test_work_that_fails_in_a_good_state_opens_and_no_way_back_begins_nothing(play, hosts):

@@ -66,7 +66,7 @@ def test_a_silence_ends_with_a_lease_that_nobody_ended(run, host, silence):
     run("on", lease="5s", switch=host.switch(), alertmanager=options)
     assert len(found()) == 1
     until(lambda: not host.flag.exists())
-    until(lambda: not found())
+    until(lambda: not found(), 3)
 
 
 def test_silences_alone_and_those_of_others(run, host, alerts, silence):

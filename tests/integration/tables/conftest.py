@@ -216,7 +216,7 @@ def manifest(path):
     return json.loads(Path(f"{path}.manifest.json").read_text())
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=30):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "waited in vain"

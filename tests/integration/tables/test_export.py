@@ -144,13 +144,13 @@ def test_a_query_that_takes_too_long_is_ended_on_the_server(world, one, tmp_path
     started = time.monotonic()
     done = one("export", {**world.entry, "query": slow, "dest": str(tmp_path / "m.csv")}, limits={"seconds": "1s"})
     assert done["status"] == "critical", done
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 10
     running = {
         "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%series(1, 100000) b%' AND pid <> pg_backend_pid()",
         "mysql": "SELECT count(*) FROM information_schema.processlist WHERE info LIKE '%seq_1_to_100000 b%' AND id <> connection_id()",
     }
     if world.engine in running:
-        wait_for(lambda: world.sql(running[world.engine]) == "0")
+        wait_for(lambda: world.sql(running[world.engine]) == "0", 10)
 
 
 def test_columns_of_one_name_are_refused(world, one, tmp_path):

@@ -101,7 +101,7 @@ def test_lines_are_bounded_and_without_control_characters():
     began = time.monotonic()
     for text in ("password" * 10000, "a." * 10000, 'secret="' + "\\" * 10000, "://" * 10000, "eyJ" * 9999):
         redact(text, 400)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 1
 
 
 # --- Shapes ----------------------------------------------------------------------------------------------------------
