@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run every part of `make test`, in groups whose lanes run side by side, and say how each went.
 
-A part is a target of the Makefile. Its output goes to `.work/log/<part>.log` and is printed when the part fails; of a
-part that passed only pytest's closing lines are. A failing part does not stop the others, but those that need it.
+A part is a target of the Makefile. Its output goes to `.work/log/<part>.log`; its end is printed when the part fails; of
+a part that passed only pytest's closing lines are. A failing part does not stop the others, but those that need it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ GROUPS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("molecule",), ("latest",)),
 )
 NEEDS = {"molecule": "image"}
+# What failed stands at the end of a log, and records of continuous integration keep only so much.
+TAIL_LINES = 250
 PYTEST_CLOSING = re.compile(r"^(=+ )?\d+ (passed|failed|error)\b.* in [\d.]+s.*$")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -40,6 +42,10 @@ class Result:
     status: int
     seconds: float
     log: str
+
+    def tail(self) -> str:
+        """Return the end of the output, without colour."""
+        return "\n".join(COLOUR.sub("", self.log).splitlines()[-TAIL_LINES:])
 
     def closing_lines(self) -> list[str]:
         """Return pytest's closing lines in the output, without colour."""
@@ -73,7 +79,7 @@ class Run:
         with self._printing:
             print(f"{name:<12} {'ok' if result.status == 0 else 'FAILED':<7} {result.seconds:6.0f} s", flush=True)
             if result.status != 0:
-                print(result.log, flush=True)
+                print(result.tail(), flush=True)
 
     def lane(self, names: tuple[str, ...]) -> None:
         """Run parts one after another."""

@@ -113,6 +113,11 @@ def test_closing_lines_of_pytest_are_found_in_a_log() -> None:
     assert result.closing_lines() == ["===== 3 passed in 0.12s =====", "1 failed, 2 passed in 61.00s (0:01:01)"]
 
 
+def test_the_end_of_a_log_is_what_is_printed() -> None:
+    result = parts.Result("unit", 1, 1.0, "".join(f"\x1b[31mline {number}\x1b[0m\n" for number in range(1000)))
+    assert result.tail().splitlines() == [f"line {number}" for number in range(1000 - parts.TAIL_LINES, 1000)]
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

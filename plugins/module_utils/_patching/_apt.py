@@ -78,11 +78,27 @@ class Apt:
         return f"not installed whole: {', '.join(sorted(set(names))[:5])}" if names else ""
 
     def heal(self) -> None:
-        """End what was interrupted."""
-        self._run(["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"])
+        """End what was interrupted; what dpkg died unpacking it does not configure before it was unpacked anew."""
+        failed = None
+        try:
+            self._run(["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"])
+        except CommandFailed as error:
+            failed = error
+        torn = self._torn()
+        if torn:
+            # Without their names apt tries to configure them too.
+            self._run(["apt-get", "--yes", "--no-remove", *KEEP, "--fix-broken", "--reinstall", "install", *torn])
+        elif failed:
+            raise failed
         checked = self._host.commands.run(["apt-get", "check"], timeout=self._timeout, check=False)
         if checked.rc != 0 or self.interrupted():
             self._run(["apt-get", "--yes", "--no-remove", *KEEP, "--fix-broken", "install"])
+
+    def _torn(self) -> list[str]:
+        """The packages that dpkg asks to install again."""
+        argv = ["dpkg-query", "--show", "--showformat", "${db:Status-Eflag} ${binary:Package}\n"]
+        rows = [line.split() for line in self._host.commands.run(argv, timeout=self._timeout).stdout.splitlines()]
+        return [row[1] for row in rows if row[0] == "reinstreq"]
 
     def plan(self, scope: str, only: t.Sequence[str], held: t.Callable[[str], bool]) -> Plan:
         """What there is to update of `scope` (`security` or `all`), of the packages in `only` where it names some."""
@@ -189,9 +205,9 @@ class Apt:
 
 
 def _told(done: Completed) -> str:
-    """The errors that apt and dpkg tell; without any, all that they say."""
-    lines = [line for line in done.stderr.splitlines() if re.match(r"E: |dpkg: error|.*error", line)]
-    return "\n".join(lines) or done.stderr or done.stdout[-1000:]
+    """The errors that apt and dpkg tell, each with its indented lines; without any, all that they say."""
+    found = re.findall(r"^(?:E: |.*error).*(?:\n .*)*", done.stderr, re.MULTILINE)
+    return "\n".join(found) or done.stderr or done.stdout[-1000:]
 
 
 def _any_architecture(found: t.Mapping[str, str], name: str) -> str:

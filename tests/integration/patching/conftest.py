@@ -58,7 +58,7 @@ class Machine:
         for label in ("base", "security"):
             (folder / label).mkdir()
 
-    def build(self, where, name, version, *, files=None, conffiles=(), postinst="", depends="", size=1, more=()):
+    def build(self, where, name, version, *, files=None, conffiles=(), preinst="", postinst="", depends="", size=1, more=()):
         """Build a package, put it into the repository `where`, and make its index anew."""
         built = self.folder / f"build-{name}-{version}"
         (built / "DEBIAN").mkdir(parents=True)
@@ -70,9 +70,10 @@ class Machine:
             (built / path).write_bytes(content if isinstance(content, bytes) else content.encode())
         if conffiles:
             (built / "DEBIAN/conffiles").write_text("".join(f"/{each}\n" for each in conffiles))
-        if postinst:
-            (built / "DEBIAN/postinst").write_text("#!/bin/sh\nset -e\n" + textwrap.dedent(postinst))
-            (built / "DEBIAN/postinst").chmod(0o755)
+        for script, text in (("preinst", preinst), ("postinst", postinst)):
+            if text:
+                (built / "DEBIAN" / script).write_text("#!/bin/sh\nset -e\n" + textwrap.dedent(text))
+                (built / "DEBIAN" / script).chmod(0o755)
         place = self.folder / where
         argv = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", built, place / f"{name}_{version}.deb"]
         subprocess.run(argv, check=True, capture_output=True)

@@ -88,6 +88,26 @@ def test_dpkg_that_goes_on_when_the_run_was_killed_is_waited_for(machine, proces
     assert (of_patching(result), result["versions"]) == ("ok", {"library": ["1.0", "1.0+deb12u4"]})
 
 
+def test_a_package_that_dpkg_died_unpacking_is_unpacked_anew(machine, process, run, tmp_path):
+    """Between two notes of dpkg a package is unpacked and must be reinstalled: it is not configured before, but refused."""
+    started, gate = tmp_path / "started", tmp_path / "gate"
+    machine.build("security", "library", "1.0+deb12u6", preinst=f"touch {started}; test -e {gate} || sleep 60\n")
+    running = process()
+    while not started.exists():
+        time.sleep(0.02)
+    killed(running)
+    gate.touch()
+    # As if dpkg had died before its last note, which is of the moment before the script.
+    last = max(each for each in (machine.admin / "updates").iterdir() if each.name.isdigit())
+    assert "half-installed" in last.read_text()
+    last.unlink()
+    argv = ["dpkg-query", "--show", "--showformat", "${db:Status-Abbrev}", "library"]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "iUR"
+    result = run()
+    assert (of_patching(result), result["versions"]) == ("ok", {"library": ["1.0", "1.0+deb12u6"]}), result["outcomes"]
+    assert machine.version("library") == "1.0+deb12u6"
+
+
 def test_dpkg_that_was_interrupted_is_ended_first(machine, run, tmp_path):
     gate = tmp_path / "gate"
     machine.build("base", "slow", "1.0", postinst=f"test -e {gate}\n")
