@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.sre.runbooks.plugins.module_utils._core import replaced
+from ansible_collections.sre.runbooks.plugins.module_utils._health import packages
 from ansible_collections.sre.runbooks.plugins.modules import patching
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -58,7 +60,9 @@ class Machine:
         for label in ("base", "security"):
             (folder / label).mkdir()
 
-    def build(self, where, name, version, *, files=None, conffiles=(), preinst="", postinst="", depends="", size=1, more=()):
+    def build(
+        self, where, name, version, *, files=None, conffiles=(), preinst="", postinst="", depends="", size=1, more=()
+    ):
         """Build a package, put it into the repository `where`, and make its index anew."""
         built = self.folder / f"build-{name}-{version}"
         (built / "DEBIAN").mkdir(parents=True)
@@ -108,6 +112,19 @@ class Machine:
     def path(self, name):
         """A file of this machine."""
         return self.root / name
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path, monkeypatch):
+    """Programs of other tests that run what was replaced, and a reboot that this machine waits for, are no findings here."""
+    everything = replaced.processes
+
+    def ours():
+        return [each for each in everything() if any(file.startswith(f"{tmp_path}/") for file in each.files)]
+
+    monkeypatch.setattr(replaced, "processes", ours)
+    monkeypatch.setattr(packages, "REBOOT_FILES", ())
+    monkeypatch.setattr(packages, "KERNELS", f"{tmp_path}/vmlinuz-*")
 
 
 @pytest.fixture

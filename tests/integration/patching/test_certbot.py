@@ -31,14 +31,14 @@ def load(*_ignored):
     context.load_cert_chain(sys.argv[1], sys.argv[2])
 load()
 signal.signal(signal.SIGHUP, load)
-server = socket.create_server(("127.0.0.1", int(sys.argv[3])), backlog=64)
+server = socket.create_server(("127.0.0.1", 0), backlog=64)
 def talk(plain):
     try:
         with context.wrap_socket(plain, server_side=True) as channel:
             channel.recv(1)
     except OSError:
         pass
-print("ready", flush=True)
+print(server.getsockname()[1], flush=True)
 while True:
     threading.Thread(target=talk, args=(server.accept()[0],), daemon=True).start()
 """
@@ -123,10 +123,9 @@ def authority(tmp_path_factory):
 @pytest.fixture
 def server(authority):
     """A server that reads its certificate at its start and when it is told to."""
-    port = free_port()
-    argv = [sys.executable, "-c", SERVER, authority.live / "fullchain.pem", authority.live / "privkey.pem", str(port)]
+    argv = [sys.executable, "-c", SERVER, authority.live / "fullchain.pem", authority.live / "privkey.pem"]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
+    port = int(process.stdout.readline())
     yield (
         {"path": str(authority.live / "fullchain.pem"), "host": "127.0.0.1", "port": port, "server_name": NAME},
         process.pid,

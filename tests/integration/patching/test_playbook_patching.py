@@ -40,7 +40,10 @@ def fleet(tmp_path):
             "runbooks_checks_web": [{"name": "page", "type": "file", "path": str(page)}],
         }  # fmt: skip
     window = {"begin": "2020-01-01T00:00:00Z", "end": "2099-01-01T00:00:00Z"}
-    common = {"runbooks_windows_web": [window], "patching_free": "1MiB", "patching_checks_within": "0s"}
+    # No restarts: programs of other tests may run what was replaced.
+    common = {
+        "runbooks_windows_web": [window], "patching_free": "1MiB", "patching_checks_within": "0s", "patching_restart": False,
+    }  # fmt: skip
     (tmp_path / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": common}}))
 
     def go(*arguments, **variables):
