@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -185,7 +186,9 @@ def tcp(postgresql_server, postgresql_database):
 
 
 def test_postgresql_answers(check, tcp, postgresql_server):
-    postgresql_server.psql("CREATE TABLE t AS SELECT generate_series(1, 50000) AS n; ANALYZE t", tcp["database"])
+    # Vacuum on its own would add to the size between the two looks at it.
+    made = "CREATE TABLE t WITH (autovacuum_enabled = off) AS SELECT generate_series(1, 50000) AS n; ANALYZE t"
+    postgresql_server.psql(made, tcp["database"])
     postgresql_server.psql("SELECT sum(n) FROM t", tcp["database"])
     # A standby of another test may be about to leave.
     deadline = time.monotonic() + 30
@@ -259,34 +262,52 @@ def test_postgresql_with_a_transaction_left_open(check, tcp, postgresql_server):
 
 
 def test_postgresql_with_a_transaction_that_runs_for_long(check, tcp, postgresql_server):
+    def work():
+        with contextlib.suppress(psycopg.errors.QueryCanceled):
+            connection.execute("SELECT pg_sleep(600)")
+
+    running = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND now() - xact_start > '0.3 s'"
+    )
     with psycopg.connect(postgresql_server.url(tcp["database"]), autocommit=True) as connection:
-        work = threading.Thread(target=lambda: connection.execute("SELECT pg_sleep(3)"))
-        work.start()
-        threading.Event().wait(0.5)
+        worker = threading.Thread(target=work)
+        worker.start()
+        eventually(lambda: postgresql_server.psql(running) == "1")
         outcome = check(
             "postgresql",
             connection=tcp,
             timeout="60s",
             metrics={"longest_transaction_seconds": {"critical": "> 200 ms"}},
         )
-        work.join()
+        connection.cancel()
+        worker.join()
     assert outcome["status"] == "critical"
     assert outcome["metrics"]["idle_in_transaction_seconds"] == 0
 
 
-def test_what_a_plain_role_may_not_see_is_unknown_not_0(check, tcp, postgresql_server):
+@pytest.fixture
+def no_psql(postgresql_server):
+    """Wait until the sessions of all psql are over: a client leaves without waiting for the end of its session, which counts."""
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'psql'"
+    with psycopg.connect(postgresql_server.url(), autocommit=True) as observer:
+        yield lambda: eventually(lambda: observer.execute(sessions).fetchone() == (0,))
+
+
+def test_what_a_plain_role_may_not_see_is_unknown_not_0(check, tcp, postgresql_server, no_psql):
     role, password = f"plain_{secrets.token_hex(4)}", secrets.token_urlsafe(12)
     postgresql_server.psql(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
     mine = {**tcp, "user": role, "password": password}
     try:
         with psycopg.connect(postgresql_server.url(tcp["database"])) as connection:
             connection.execute("SELECT 1")
+            no_psql()
             outcome = check(
                 "postgresql",
                 connection=mine,
                 timeout="60s",
                 metrics={"longest_transaction_seconds": {"critical": "> 1h"}},
             )
+            no_psql()
             all_of_them = check("postgresql", connection=tcp, timeout="60s")["metrics"]["connections_percent"]
         assert outcome["status"] == "unknown"
         assert outcome["summary"].startswith("longest_transaction_seconds is not known here; ")
@@ -295,12 +316,14 @@ def test_what_a_plain_role_may_not_see_is_unknown_not_0(check, tcp, postgresql_s
         postgresql_server.psql(f"DROP ROLE {role}")
 
 
-def test_connections_of_others_count(check, tcp, postgresql_server):
+def test_connections_of_others_count(check, tcp, postgresql_server, no_psql):
+    no_psql()
     before = check("postgresql", connection=tcp, timeout="60s")["metrics"]["connections_percent"]
     with (
         psycopg.connect(postgresql_server.url(tcp["database"])),
         psycopg.connect(postgresql_server.url(tcp["database"])),
     ):
+        no_psql()
         outcome = check(
             "postgresql", connection=tcp, timeout="60s", metrics={"connections_percent": {"warning": "> 2.5"}}
         )
@@ -352,9 +375,8 @@ def test_postgresql_cache_hits_are_those_of_its_statistics(check, tcp, postgresq
     postgresql_server.psql("SELECT pg_stat_reset()", tcp["database"])
     for _number in range(3):
         postgresql_server.psql("SELECT sum(n) FROM t", tcp["database"])
-    figures = (
-        "SELECT 100.0 * blks_hit / (blks_hit + blks_read) FROM pg_stat_database WHERE datname = current_database()"
-    )
+    # Nothing until the first of those sessions has handed in its counts.
+    figures = "SELECT 100.0 * blks_hit / nullif(blks_hit + blks_read, 0) FROM pg_stat_database WHERE datname = current_database()"
     eventually(lambda: postgresql_server.psql(figures, tcp["database"]))
     outcome = check("postgresql", connection=tcp, timeout="60s", metrics={"cache_hit_percent": {"warning": "< 101"}})
     assert outcome["status"] == "warning"
@@ -393,9 +415,17 @@ def test_a_standby_that_keeps_up(pair, postgresql_server, postgresql_standby):
     assert (outcome["status"], outcome["details"]["role"]) == ("ok", "standby")
     # and stays known when the primary has long had nothing to send
     eventually(lambda: 0 <= lag(pair(postgresql_server)) < 1)
-    eventually(lambda: postgresql_server.psql("SELECT replay_lag IS NULL FROM pg_stat_replication") == "t")
-    outcome = pair(postgresql_server)
-    assert (outcome["status"], outcome["details"]["role"], lag(outcome)) == ("ok", "primary", 0)
+    unknown = "SELECT replay_lag IS NULL FROM pg_stat_replication"
+    seen = []
+
+    def nothing_sent():
+        """The server writes something on its own now and then, and may have done so just before the check."""
+        before = postgresql_server.psql(unknown)
+        seen.append(pair(postgresql_server))
+        return (before, postgresql_server.psql(unknown)) == ("t", "t")
+
+    eventually(nothing_sent)
+    assert (seen[-1]["status"], seen[-1]["details"]["role"], lag(seen[-1])) == ("ok", "primary", 0)
 
 
 def test_a_standby_that_lags_behind_is_seen_from_both_sides(
@@ -527,6 +557,7 @@ def test_something_else_behind_the_port_of_redis_is_critical(check, cache, app):
 
 LOOK = """
 import pathlib, sys
+print("looks", flush=True)
 while True:
     for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -545,6 +576,7 @@ def test_passwords_are_in_no_command_line(run, hanging):
     looker = subprocess.Popen([sys.executable, "-c", LOOK], stdout=subprocess.PIPE, text=True)
     password = "geheim-in-no-command-line"
     try:
+        assert looker.stdout.readline() == "looks\n"
         connection = {"host": "127.0.0.1", "port": hanging, "password": password}
         result = run(
             {"name": "x", "type": "postgresql", "connection": connection, "timeout": "2s"},
