@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import psycopg
 import pytest
@@ -287,8 +288,8 @@ def test_postgresql_with_a_transaction_that_runs_for_long(check, tcp, postgresql
 
 @pytest.fixture
 def no_psql(postgresql_server):
-    """Wait until the sessions of all psql are over: a client leaves without waiting for the end of its session, which counts."""
-    sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'psql'"
+    """Wait until the sessions of psql are over, of the checks as well: a client leaves without waiting for the end of its session, which counts."""
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name IN ('psql', 'sre.runbooks')"
     with psycopg.connect(postgresql_server.url(), autocommit=True) as observer:
         yield lambda: eventually(lambda: observer.execute(sessions).fetchone() == (0,))
 
@@ -436,6 +437,31 @@ def test_a_standby_that_lags_behind_is_seen_from_both_sides(
     eventually(lambda: pair(postgresql_standby)["status"] == "warning")
     assert 1 < lag(pair(postgresql_standby)) < 120
     eventually(lambda: pair(postgresql_server)["status"] == "warning")
+
+
+def test_what_is_on_its_way_at_the_moment_of_the_check_is_no_lag(
+    pair, postgresql_server, postgresql_standby, postgresql_database, monkeypatch
+):
+    """Nothing was written for a while, then the check comes between the arrival of something and its replay."""
+    from ansible_collections.sre.runbooks.plugins.module_utils._health import postgresql
+
+    eventually(lambda: lag(pair(postgresql_standby)) == 0)
+    eventually(lambda: postgresql_server.psql("SELECT replay_lag IS NULL FROM pg_stat_replication") == "t")
+    looks = []
+
+    def replayed(_seconds):
+        """Between the first look and the second."""
+        looks.append(postgresql_standby.psql("SELECT pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()"))
+        postgresql_standby.psql("SELECT pg_wal_replay_resume()")
+        caught_up = "SELECT pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()"
+        eventually(lambda: postgresql_standby.psql(caught_up) == "t")
+
+    postgresql_standby.psql("SELECT pg_wal_replay_pause()")
+    postgresql_server.psql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n", postgresql_database)
+    eventually(lambda: lag(pair(postgresql_standby)) > 1)
+    monkeypatch.setattr(postgresql, "time", types.SimpleNamespace(monotonic=time.monotonic, sleep=replayed))
+    outcome = pair(postgresql_standby)
+    assert (looks, lag(outcome), outcome["status"]) == (["t"], 0, "ok")
 
 
 def test_a_standby_that_is_cut_off_only_looks_as_if_it_kept_up(
