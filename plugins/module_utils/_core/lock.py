@@ -36,13 +36,35 @@ def hold(directory: str, name: str, wait: float = WAIT_SECONDS) -> t.Iterator[No
         os.close(descriptor)
 
 
+def held(directory: str, name: str) -> bool:
+    """Whether somebody holds the lock `name`; those who look keep nobody from it, and do not take each other for its owner."""
+    path = os.path.join(directory, f"{name}.lock")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _unusable(path, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _open(path: str) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise RunbookError(
-            f"{path}: cannot open this lock: {error.strerror}. Give access to it, or remove it if it is no regular file."
-        ) from error
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: str, error: OSError) -> RunbookError:
+    return RunbookError(
+        f"{path}: cannot open this lock: {error.strerror}. Give access to it, or remove it if it is no regular file."
+    )
 
 
 def _acquire(descriptor: int, path: str, deadline: float) -> None:

@@ -40,11 +40,7 @@ def unit(name: str) -> str:
 
 def alive(state_dir: str, name: str) -> bool:
     """Whether a keeper is there: it holds a lock for as long as it lives."""
-    try:
-        with lock.hold(_lease.folder(state_dir), f"{name}.keeper", 0):
-            return False
-    except Busy:
-        return True
+    return lock.held(_lease.folder(state_dir), f"{name}.keeper")
 
 
 def main() -> None:

@@ -11,10 +11,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from reference_app.process import Process
+
+from ansible_collections.sre.runbooks.plugins.module_utils._maintenance import _keeper
 
 from .conftest import CHECKOUT, http, is_on, until
 
@@ -151,10 +154,12 @@ def test_the_controller_and_the_whole_session_of_the_play_are_killed(host, appli
 
 
 def test_what_ends_the_lease_was_killed(run, host):
-    run("on", lease="1s", switch=host.switch())
+    run("on", lease="1h", switch=host.switch())
     run("on", lease="1h", switch=host.switch(path=str(host.folder / "second")), name="second")
     host.kill_keepers()
-    time.sleep(1)
+    # As if the hour had passed since.
+    over = {**host.lease(), "ends_boot": time.clock_gettime(time.CLOCK_BOOTTIME) - 1}
+    (host.state_dir / "maintenance/maintenance.json").write_text(json.dumps(over))
     status = run("status")
     assert status["status"] == "critical"
     assert "it is not switched off: what should have done it was killed" in status["outcomes"][0]["summary"]
@@ -206,15 +211,22 @@ def test_an_application_that_does_not_answer_is_not_taken_for_switched(run, host
 
 def test_the_clock_is_set_while_a_lease_runs(run, host):
     """A day back and a day forth for the calls, which see the lease end when it was to end."""
+    environment = {**ENVIRONMENT, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1"}
+    # They have started before the lease begins: that takes longer than it, on a busy machine.
+    code = MODULE.replace("with patch", "print('ready', flush=True)\nwith patch")
+    calls = [
+        subprocess.Popen(
+            ["faketime", "-f", shift, sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=environment,
+        )
+        for shift in ("-1d", "+1d")
+    ]  # fmt: skip
+    for call in calls:
+        assert call.stdout.readline() == "ready\n"
     run("on", lease="3s", switch=host.switch())
     begun = time.monotonic()
-    for shift in ("-1d", "+1d"):
-        environment = {**ENVIRONMENT, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1"}
-        argv = ["faketime", "-f", shift, sys.executable, "-c", MODULE]
-        process = subprocess.run(
-            argv, input=json.dumps(host.arguments("status")), capture_output=True, text=True, env=environment, check=False
-        )  # fmt: skip
-        seen = json.loads(process.stdout)
+    for call in calls:
+        seen = json.loads(call.communicate(json.dumps(host.arguments("status")))[0])
         assert 0 < seen["left_seconds"] <= 3, seen
         assert seen["status"] == "ok"
     until(lambda: not host.flag.exists())
@@ -231,7 +243,7 @@ def test_after_a_boot_the_wall_clock_counts_and_never_for_longer_than_the_lease(
     status = run("status")
     assert status["left_seconds"] <= 2
     assert "nothing is there to end it" in status["outcomes"][0]["summary"]
-    path.write_text(json.dumps({**lease, "ends": time.time() + 1}))
+    path.write_text(json.dumps({**lease, "ends": time.time() + 2}))
     run("off", name="other")
     assert host.keepers()
     until(lambda: not host.flag.exists(), 4)
@@ -250,6 +262,28 @@ def test_a_document_that_is_broken_is_named(run, host):
     result = run("on", switch=host.switch())
     assert "Repair or remove this file" in result["msg"]
     assert not host.flag.exists()
+
+
+def test_those_who_look_do_not_take_each_other_for_what_ends_the_lease(run, host):
+    """Whoever begins a lease would start nothing to end it, for another run was just asking whether something is there."""
+    run("on", lease="1h", switch=host.switch())
+    host.kill_keepers()
+    stop = threading.Event()
+
+    def look():
+        while not stop.is_set():
+            _keeper.alive(str(host.state_dir), "maintenance")
+
+    other = threading.Thread(target=look)
+    other.start()
+    try:
+        assert not any(_keeper.alive(str(host.state_dir), "maintenance") for _number in range(2000))
+    finally:
+        stop.set()
+        other.join()
+    assert run("on", lease="2h", switch=host.switch())["changed"]
+    assert len(host.keepers()) == 1
+    assert _keeper.alive(str(host.state_dir), "maintenance")
 
 
 def test_two_runs_at_once_make_one_lease(host):
