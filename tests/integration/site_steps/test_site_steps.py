@@ -90,7 +90,7 @@ def test_c7_a_program_that_knows_nothing_of_us(run):
 def test_a_step_past_its_time_ends_with_all_that_it_started(run, tmp_path):
     """The child in the background has lost its parent, so that only the session tells whose it is."""
     pids = tmp_path / "pids"
-    text = f"(sh -c 'echo $$ >> {pids}; trap \"\" TERM; exec sleep 300' &); sleep 0.3; echo $$ >> {pids}; sleep 300"
+    text = f"(sh -c 'echo $$ >> {pids}; trap \"\" TERM; exec sleep 300' &); until [ -s {pids} ]; do :; done; echo $$ >> {pids}; sleep 300"
     began = time.monotonic()
     result = run(shell("slow", text, timeout="1s"), shell("next", "echo done"))
     assert statuses(result) == [("step:slow", "critical"), ("step:next", "ok")]
