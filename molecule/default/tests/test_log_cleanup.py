@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,20 +28,24 @@ def rotated(host: Any, name: str) -> set[str]:
     )
 
 
-def day(age: int) -> str:
-    return f"{datetime.now(UTC) - timedelta(days=age):%Y-%m-%d}"
+def days_before(host: Any, name: str) -> Callable[[int], str]:
+    """The day so many days before that on which the logs were written: since then it may have been midnight."""
+    # What was not compressed since has not been changed since.
+    oldest = host.check_output(f"stat --format=%Z /opt/{name}/logs/{name}.log.* | sort -n | head -n 1")
+    written = datetime.fromtimestamp(int(oldest), UTC)
+    return lambda age: f"{written - timedelta(days=age):%Y-%m-%d}"
 
 
 def test_old_logs_are_gone(place: tuple[Any, str, int]) -> None:
     host, name, days = place
-    left = rotated(host, name)
+    left, day = rotated(host, name), days_before(host, name)
     gone = {f"{name}.log.{day(age)}{suffix}" for age in range(days + 1, 46) for suffix in ("", ".gz", ".zst")}
     assert left & gone == set()
 
 
 def test_new_logs_are_there(place: tuple[Any, str, int]) -> None:
     host, name, days = place
-    left = rotated(host, name)
+    left, day = rotated(host, name), days_before(host, name)
     for age in range(1, days - 1):
         assert {f"{name}.log.{day(age)}{suffix}" for suffix in ("", ".gz", ".zst")} & left, f"the log of {age} days ago"
     assert f"{name}.log" in left
@@ -48,12 +53,13 @@ def test_new_logs_are_there(place: tuple[Any, str, int]) -> None:
 
 def test_compressed_logs_lost_no_line() -> None:
     host = testinfra.get_host("ansible://resources1")
-    host.run_expect([1], f"ls /opt/feature11/logs/feature11.log.{day(20)} 2>/dev/null && exit 0 || exit 1")
+    day = days_before(host, "feature11")(20)
+    host.run_expect([1], f"ls /opt/feature11/logs/feature11.log.{day} 2>/dev/null && exit 0 || exit 1")
     text = host.check_output(
-        f"cd /opt/feature11/logs && (zstd -dc feature11.log.{day(20)}.zst || gzip -dc feature11.log.{day(20)}.gz) 2>/dev/null"
+        f"cd /opt/feature11/logs && (zstd -dc feature11.log.{day}.zst || gzip -dc feature11.log.{day}.gz) 2>/dev/null"
     )
     assert len(text.splitlines()) == 24
-    assert all(line.startswith(f"{day(20)} ") for line in text.splitlines())
+    assert all(line.startswith(f"{day} ") for line in text.splitlines())
 
 
 def test_undecodable_name_was_cleaned_as_any_other(place: tuple[Any, str, int]) -> None:
