@@ -47,20 +47,22 @@ def observe(options: t.Mapping[str, t.Any], host: Host) -> list[Observation]:
 
     def ask(*words: str) -> str:
         left = max(0.1, round(deadline - time.monotonic(), 1))
-        try:
-            return host.commands.run([runtime, *words], timeout=left).stdout
-        except CommandFailed as error:
-            if "daemon running?" in error.stderr:
-                raise TargetDown(str(error)) from error
-            raise
+        done = host.commands.run([runtime, *words], timeout=left, check=False)
+        # One that was listed may be gone when it is looked at; the others are told all the same.
+        if done.rc and not (words[0] == "inspect" and "no such" in done.stderr.lower()):
+            error = CommandFailed(runtime, done.rc, done.stderr, left)
+            raise TargetDown(str(error)) if "daemon running?" in done.stderr else error
+        return done.stdout
 
     listed = listing(ask("ps", "--all", "--no-trunc", "--format", "{{json .}}"))
     chosen = select([entry(each) for each in listed], options["project"], options["names"])
     wanted = f"of the project {options['project']}" if options["project"] else "on this host"
-    if not chosen and not options["names"]:
-        return [Observation(dict.fromkeys(METRICS, 0), f"there is no container {wanted}")]
     found = json.loads(ask("inspect", "--type=container", *[each["id"] for each in chosen])) if chosen else []
-    missing = [name for name in options["names"] or () if not any(name in each["names"] for each in chosen)]
+    if not found and not options["names"]:
+        return [Observation(dict.fromkeys(METRICS, 0), f"there is no container {wanted}")]
+    ids = {each["Id"] for each in found}
+    names = {name for each in chosen if each["id"] in ids for name in each["names"]}
+    missing = [name for name in options["names"] or () if name not in names]
     return [summed(found, missing, bool(options["project"] or options["names"]), host.now)]
 
 

@@ -119,11 +119,10 @@ def test_a_container_of_a_project_that_ended_is_critical_unless_it_has_done_its_
     project = f"p{secrets.token_hex(4)}"
     label = f"--label=com.docker.compose.project={project}"
     start(label)
-    start(label, command=("true",))
-    time.sleep(1)
+    in_lab("podman", "wait", start(label, command=("true",)))
     assert containers(project=project)["status"] == "ok"
     failed = start(label, command=("sh", "-c", "exit 3"))
-    time.sleep(1)
+    in_lab("podman", "wait", failed)
     outcome = containers(project=project)
     assert outcome["status"] == "critical"
     assert outcome["summary"] in [
@@ -170,6 +169,29 @@ def test_all_containers_of_a_host(start, containers):
     start()
     outcome = containers(runtime="podman", warning="< 1")
     assert outcome["metrics"]["running"] >= 1
+
+
+@pytest.mark.parametrize("asked", ["all", "project", "names"])
+def test_a_container_that_goes_while_it_is_looked_at(start, containers, tmp_path, monkeypatch, asked):
+    """It goes between the list and the look at each: the others are told all the same."""
+    project = f"p{secrets.token_hex(4)}"
+    stays, goes = (start(f"--label=com.docker.compose.project={project}") for _number in range(2))
+    program = tmp_path / "podman"
+    real = shutil.which("podman")
+    program.write_text(f'#!/bin/sh\n[ "$1" != inspect ] || {real} rm --force --time=0 {goes} >&2\nexec {real} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    given = {"all": {}, "project": {"project": project}, "names": {"names": [stays, goes]}}[asked]
+    outcome = containers(runtime="podman", **given)
+    monkeypatch.undo()
+    assert outcome["metrics"]["running"] >= 1
+    if asked == "project":
+        assert (outcome["status"], outcome["summary"]) == ("ok", "1 of 1 containers run")
+    if asked == "names":
+        assert (outcome["status"], outcome["summary"]) == (
+            "critical",
+            f"1 of 2 containers run; {goes}: there is no such container",
+        )
 
 
 def test_docker_without_its_engine_is_critical(check, tmp_path, monkeypatch):
