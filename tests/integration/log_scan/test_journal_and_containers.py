@@ -34,7 +34,8 @@ for number in range(int(sys.argv[1])):
     text = f"Failed password for root from 192.0.2.{number % 3} port 22 ssh2"
     journal.send(f"MESSAGE={text}\nPRIORITY=3\nOBJECT_SYSTEMD_UNIT=ssh.service\nSYSLOG_IDENTIFIER=sshd\n".encode())
 ' "$1"
-    sleep 0.5
+    # Returns when journald has written all that was sent before.
+    journalctl --sync
 }
 scan() { "$PYTHON" "$MODULE" <"$ARGUMENTS/$1.json"; echo; }
 say 6
