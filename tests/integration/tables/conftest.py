@@ -15,10 +15,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.sre.runbooks.plugins.module_utils._tables import _archive_delete
 from ansible_collections.sre.runbooks.plugins.modules import database_archive, database_export, database_import
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -153,6 +155,26 @@ def archive(call, options):
         (outcome,) = result["outcomes"]
         assert (outcome["stage"], result["status"]) == ("archive", outcome["status"])
         return {**outcome, "ran": result["changed"]}
+
+    return go
+
+
+@pytest.fixture
+def half(archive, monkeypatch):
+    """Archive until four batches of three rows are deleted and time is up: counted, for nobody knows how long a batch takes here."""
+
+    def go(entry):
+        real, done = _archive_delete._batch, []
+
+        def counted(*arguments):
+            real(*arguments)
+            done.append(1)
+
+        clock = SimpleNamespace(monotonic=lambda: time.monotonic() + (7200 if len(done) >= 4 else 0), sleep=time.sleep)
+        with monkeypatch.context() as patched:
+            patched.setattr(_archive_delete, "_batch", counted)
+            patched.setattr(_archive_delete, "time", clock)
+            return archive(entry, batch=3, limits={"percent": 100, "seconds": "1h"})
 
     return go
 

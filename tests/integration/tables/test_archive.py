@@ -256,7 +256,7 @@ def test_limits_refuse_with_the_plan(world, archive, options, limits, word):
 
 def test_time_is_up_between_batches_and_the_next_run_goes_on(world, archive, options):
     entry = world.events(rows=30)
-    done = archive(entry, batch=3, pause="200ms", limits={"percent": 100, "seconds": "1s"})
+    done = archive(entry, batch=1, pause="300ms", limits={"percent": 100, "seconds": "3s"})
     assert done["status"] == "warning", done
     assert "limits.seconds has passed" in done["summary"], done
     left = len(world.ids()) - 3
