@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .conftest import ENVIRONMENT, copies
+from .conftest import ENVIRONMENT, copies, wait_for
 
 STAMP = "%Y%m%dT%H%M%SZ"
 
@@ -48,6 +49,7 @@ class Killer:
 
     def __init__(self, options: dict) -> None:
         self.options = json.dumps(options)
+        self.locks = Path(options["directory"]) / ".locks"
         self.chance = random.Random(4)
         descriptor, name = tempfile.mkstemp(prefix="sre-runbooks-")
         os.close(descriptor)
@@ -61,15 +63,20 @@ class Killer:
         )
 
     def __enter__(self) -> Killer:
-        self.seconds = self.run(None)[1]
-        said = self.said.read_text(encoding="utf-8")
-        assert json.loads(said)["status"] in ("ok", "warning"), said
+        self.seconds = self.whole()
         return self
 
     def __exit__(self, *_ignored: object) -> None:
         self.parent.stdin.close()
         self.parent.wait()
         self.said.unlink()
+
+    def whole(self) -> float:
+        """One run to its end, which has to make a copy; how long it took."""
+        took = self.run(None)[1]
+        said = self.said.read_text(encoding="utf-8")
+        assert json.loads(said)["status"] in ("ok", "warning"), said
+        return took
 
     def run(self, after: float | None) -> tuple[bool, float]:
         """One run, killed after so many seconds if it still runs then; whether it was, and how long it took."""
@@ -80,8 +87,11 @@ class Killer:
         if after is not None and not select.select([self.parent.stdout.fileno()], [], [], after)[0]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-        status = int(self.parent.stdout.readline())
-        return status == signal.SIGKILL, time.monotonic() - begun
+        killed, took = int(self.parent.stdout.readline()) == signal.SIGKILL, time.monotonic() - begun
+        if killed:
+            # A program that it was just starting shares its locks until that runs; a next run waits for a second only.
+            wait_for(lambda: all(unlocked(path) for path in self.locks.glob("*.lock")))
+        return killed, took
 
     def kill(self, times: int):
         """Kill so many runs, each at a random moment of as long as the first one took; yields after each."""
@@ -94,6 +104,16 @@ class Killer:
             else:
                 # The machine may have less to do than it had.
                 self.seconds = (self.seconds + took) / 2
+
+
+def unlocked(path: Path) -> bool:
+    """Whether nobody holds the lock."""
+    with path.open("r+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def sound(store: Path, name: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -103,32 +104,41 @@ def test_what_names_nothing_is_critical(run, tmp_path, store, paths, exclude, re
     assert not (store / "settings").exists()
 
 
-def test_files_that_vanish_or_change_while_they_are_read_are_told(one, tmp_path, store):
-    folder = tmp_path / "busy"
-    folder.mkdir()
-    log = folder / "log"
+def test_files_that_vanish_or_change_while_they_are_read_are_told(one, tmp_path, store, monkeypatch):
+    """A log grows and a file after it is removed when the packer has had a part of the log; in a folder files come and go."""
+    log, gone, folder = (tmp_path / "busy" / name for name in ("log", "removed", "restless"))
+    folder.mkdir(parents=True)
     log.write_bytes(b"x" * 30_000_000)
+    gone.touch()
+    packer, real = tmp_path / "bin" / "zstd", shutil.which("zstd")
+    packer.parent.mkdir()
+    packer.write_text(
+        f'#!/bin/sh\ncase " $* " in *" -d "*) exec {real} "$@";; esac\n'
+        f'{{ head -c 1000000; echo more >>{log}; rm {gone}; cat; }} | {real} "$@"\n'
+    )
+    packer.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{packer.parent}:{os.environ['PATH']}")
     stop = threading.Event()
 
     def disturb():
-        with log.open("ab") as stream:
-            while not stop.is_set():
-                stream.write(b"more")
-                stream.flush()
-                for number in range(50):
-                    (folder / f"short-{number}").write_text("lived")
-                for number in range(50):
-                    (folder / f"short-{number}").unlink()
+        while not stop.is_set():
+            for number in range(50):
+                # They come whole: one that is being written may be called changed.
+                (tmp_path / "whole").write_text("lived")
+                (tmp_path / "whole").rename(folder / f"short-{number}")
+            for number in range(50):
+                (folder / f"short-{number}").unlink()
 
     thread = threading.Thread(target=disturb)
     thread.start()
     try:
-        outcome = one(source(folder))
+        outcome = one(source(log, gone, folder))
     finally:
         stop.set()
         thread.join()
-    assert outcome["status"] == "warning"
+    assert outcome["status"] == "warning", outcome
     assert f"1 files changed while they were read: {log}" in outcome["summary"]
+    assert f" files vanished while they were read: {gone}" in outcome["summary"]
     assert outcome["details"]["level"] == "restored"
 
 

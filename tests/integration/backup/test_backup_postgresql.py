@@ -100,6 +100,7 @@ def test_the_copy_is_that_of_one_moment_while_rows_are_written(one, source, fill
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        wait_for(lambda: postgresql_server.psql("SELECT count(*) FROM tasks", filled) != "5000")
         outcomes = [one(source) for _number in range(3)]
     finally:
         stop.set()

@@ -135,6 +135,8 @@ def test_keys_whose_time_passes_between_dump_and_proof_are_no_difference(one, so
 
 def test_the_copy_is_that_of_one_moment_while_keys_are_written(one, source, store, filled):
     """Each transaction adds a key to two databases; nothing is called quiet that was not."""
+    # It would be counted before the dump and end before it, or be in the dump and end before it is counted after it.
+    filled.command("-n", "3", "DEL", "soon")
     stop = threading.Event()
 
     def write():
@@ -334,7 +336,9 @@ def test_killed_at_random_moments_it_converges(in_memory, store):
         with Killer(options) as killer:
             for _number in killer.kill(52):
                 assert sound(store, "cache") >= 1
-            assert killer.run(None)[0] is False
+            # Of those that were killed, as many had made a copy as the machine had time for.
+            for _number in range(3):
+                killer.whole()
         assert sound(store, "cache") == 3
         assert not list((store / "cache").glob(".*"))
         wait_for(lambda: not scratch_servers(store))

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import random
@@ -15,7 +14,7 @@ import subprocess
 
 import pytest
 
-from .conftest import copies, tree, wait_for
+from .conftest import copies, tree
 from .kills import Killer, age, sound
 
 PACKINGS = {
@@ -55,16 +54,6 @@ def manifest_of(path):
     return path.with_name(path.name + ".manifest.json")
 
 
-def unlocked(path):
-    """Whether nobody holds the lock; a program that the killed run was just starting does until it has begun."""
-    with path.open("r+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
-
-
 def test_killed_at_fifty_moments_an_encrypted_copy_of_files_converges(in_memory, one, store, folder, source, encrypted):
     """kill -9 through dump, proof and retention: no half copy, no lock, no part left, and the next run succeeds."""
     before = tree(folder)
@@ -73,12 +62,11 @@ def test_killed_at_fifty_moments_an_encrypted_copy_of_files_converges(in_memory,
     with Killer({"directory": str(store), "sources": [source], **options}) as killer:
         # The first run of all has loaded everything; this one takes as long as each of those that follow.
         age(store, "etc")
-        seconds = killer.run(None)[1]
+        seconds = killer.whole()
         while killed < 50:
             age(store, "etc")
             killed += killer.run(killer.chance.uniform(0.0, seconds))[0]
             sound(store, "etc")
-            wait_for(lambda: unlocked(store / ".locks" / "etc.lock"))
             age(store, "etc")
             outcome = one(source, **options)
             assert outcome["status"] == "ok", outcome

@@ -300,7 +300,9 @@ def test_killed_at_random_moments_it_converges(in_memory, mariadb_server, mariad
         for _number in killer.kill(52):
             # A run that is killed before it has let old copies go leaves one more.
             assert sound(store, "main") >= 1
-        assert killer.run(None)[0] is False
+        # Of those that were killed, as many had made a copy as the machine had time for.
+        for _number in range(3):
+            killer.whole()
     assert sound(store, "main") == 3
     assert not list((store / "main").glob(".*"))
     assert mariadb_server.sql(SCRATCH) == ""

@@ -24,6 +24,8 @@ from ansible_collections.sre.runbooks.plugins.modules import restore as restore_
 from ..backup.conftest import ENVIRONMENT
 
 KEPT = ".before-restore-"
+# What PostgreSQL tells who is connected with a database, or is connecting, at the moment of a swap.
+SENT_AWAY = ("terminating connection due to administrator command", "It seems to have just been dropped or renamed.")
 
 MODULE = """
 import json, sys
@@ -203,6 +205,18 @@ def aged(path, stamp, **changes):
     with open(f"{new}.manifest.json", "w") as stream:
         json.dump(document, stream)
     return new
+
+
+def answered(server, sql, name):
+    """The rows that the database `name` gives. The client of a killed run may swap it yet: who is sent away by that comes again."""
+    argv = [str(server.bindir / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(server.socket_dir)]
+    argv += ["-p", str(server.port), "-U", server.user, "-d", name, "-c", sql]
+    for _time in range(10):
+        done = subprocess.run(argv, check=False, capture_output=True, text=True)
+        if not any(sign in done.stderr for sign in SENT_AWAY):
+            break
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def kept_anew(folder, before):
