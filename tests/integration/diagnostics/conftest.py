@@ -101,8 +101,8 @@ def started(given):
     """Start the module in a process group of its own; every one is killed at the end."""
     processes = []
 
-    def go(prefix=(), environment=(), **options):
-        argv = [*prefix, sys.executable, "-c", MODULE, json.dumps({**given, **options})]
+    def go(prefix=(), environment=(), module=MODULE, **options):
+        argv = [*prefix, sys.executable, "-c", module, json.dumps({**given, **options})]
         process = subprocess.Popen(
             argv,
             env={**ENVIRONMENT, **dict(environment)},
