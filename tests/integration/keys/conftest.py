@@ -135,7 +135,12 @@ class Fleet:
                 ]
             )  # fmt: skip
             self.programs[host] = program
-            (home / "reload").write_text(f"#!/bin/sh\nkill -HUP {program.pid}\n")
+            # It ends when the program has read its file, as a reload of a unit does: a call with the old key that is still
+            # under way would be refused when that is revoked at once.
+            (home / "reload").write_text(
+                f"#!/bin/sh -e\necho $$ >{home}/asked\nkill -HUP {program.pid}\n"
+                f'until [ "$(cat {home}/read)" = $$ ]; do sleep 0.01; done\n'
+            )
             (home / "reload").chmod(0o700)
         until(lambda: all((self.home(host) / "calls").exists() for host in self.HOSTS))
 
