@@ -20,13 +20,15 @@ from ansible_collections.sre.runbooks.plugins.modules import secret_scan
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PROGRAM = str(Path(sys.executable).with_name("detect-secrets"))
-LETTERS = string.ascii_letters + string.digits
-UPPER = string.ascii_uppercase + "234567"
+# Without them no draw spells "fake" or "xxxx", which make a value an example.
+SPELLING = "AEIOUXaeioux"
+LETTERS = "".join(each for each in string.ascii_letters + string.digits if each not in SPELLING)
+UPPER = "".join(each for each in string.ascii_uppercase + "234567" if each not in SPELLING)
 
 
 def value(length=24, alphabet=LETTERS):
-    """A made-up secret with letters of both cases and digits."""
-    body = "".join(random.choice(alphabet) for _each in range(length - 3))
+    """A made-up secret with letters of both cases and digits; it does not begin as the keys of some provider do."""
+    body = random.choice("QZ") + "".join(random.choice(alphabet) for _each in range(length - 4))
     return f"{body}{random.choice('QXZ')}{random.choice('789')}{'K' if alphabet is UPPER else 'k'}"
 
 
