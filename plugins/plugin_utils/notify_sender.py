@@ -12,6 +12,7 @@ own. Apprise carries everything but PagerDuty: its plugin can only trigger, with
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import logging
@@ -81,6 +82,9 @@ def main() -> None:
     logger.addHandler(heard)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
+    # It loads all its services with the first address. That takes seconds on a busy host, and none of them from a service's time.
+    with contextlib.suppress(Failed):
+        _instance("json://localhost", work["timeout"])
     threads = []
     for target in work["targets"]:
         # One thread for each target: messages to one target keep their order, and nobody waits for another's service.
