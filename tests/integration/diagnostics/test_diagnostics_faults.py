@@ -18,7 +18,6 @@ from pathlib import Path
 
 from .conftest import ENVIRONMENT, MODULE, Bundle
 
-
 # A collector's time, for the one that hangs alone: the others may take theirs on a busy machine.
 SHORT_FOR_SOCKETS = f"""
 from ansible_collections.sre.runbooks.plugins.module_utils._diagnostics import _crew
