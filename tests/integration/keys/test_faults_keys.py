@@ -184,7 +184,7 @@ def test_one_program_that_cannot_use_the_new_key_takes_all_of_them_back(fleet):
 
 
 def test_a_key_that_the_service_does_not_accept_is_taken_back_and_revoked_at_once(fleet):
-    fleet.key["provider"]["create"]["body"]["expires_in_days"] = 0.000001
+    fleet.key["provider"]["create"]["body"]["expires_in_days"] = 1e-9
     fleet.key["verify"]["within"] = "1s"
     # Its programs are not told: they would be refused, for the service itself made a key that is dead.
     for host in fleet.HOSTS:
