@@ -369,19 +369,32 @@ def prometheus_server(node_exporter: str) -> Iterator[str]:
         settings = folder / "prometheus.yml"
         jobs = {"prometheus": address, "node": urlsplit(node_exporter).netloc, "gone": "127.0.0.1:1"}
         scrapes = [f"  - {{job_name: {job}, static_configs: [{{targets: ['{at}']}}]}}\n" for job, at in jobs.items()]
-        settings.write_text("global: {scrape_interval: 1s}\nscrape_configs:\n" + "".join(scrapes), encoding="ascii")
+        # A target that does not answer within the interval is down, so that a shorter one says so of a busy machine.
+        settings.write_text("global: {scrape_interval: 4s}\nscrape_configs:\n" + "".join(scrapes), encoding="ascii")
         argv = [program, f"--config.file={settings}", f"--storage.tsdb.path={folder / 'data'}"]
         argv += [f"--web.listen-address={address}"]
-        scraped = f"http://{address}/api/v1/query?query=count(up)%20==%20{len(jobs)}"
+        scraped = (
+            f"http://{address}/api/v1/query?query=count(up)%20==%20{len(jobs)}%20and%20sum(up)%20==%20{len(jobs) - 1}"
+        )
         with _Running(argv, folder / "server.log", signal.SIGTERM, None, lambda: _answers(scraped, '"value"')):
             yield f"http://{address}"
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nothing listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of 127.0.0.1 that nothing listens on, and that the kernel gives to nobody else for a minute.
+
+    A connection that was closed from this side leaves it in TIME_WAIT: whoever asks for any port, to listen or to connect,
+    gets another one, while a server that names it may listen there (SO_REUSEADDR, which all servers set).
+    """
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        port = int(listener.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            listener.accept()[0].close()
+            client.recv(1)
+    return port
 
 
 def _postgresql_bindir() -> Path:

@@ -228,7 +228,8 @@ def test_a_process_by_its_pid_file(check, spawn, tmp_path):
     pidfile.write_text(f"{process.pid}\n")
     assert check("process", pidfile=str(pidfile))["metrics"]["processes"] == 1
     process.kill()
-    time.sleep(0.1)  # a zombie now: it is not waited for
+    # It has ended, and is a zombie as long as nobody asks how.
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert check("process", pidfile=str(pidfile))["status"] == "critical"
     process.wait()
     assert check("process", pidfile=str(pidfile))["status"] == "critical"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -45,7 +46,9 @@ def mlflow(tmp_path_factory):
             time.sleep(0.2)
         yield url, process
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        # Where a test has killed it, its group may be gone.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
 
 

@@ -17,6 +17,8 @@ import pytest
 from aiosmtpd.controller import Controller
 from integration.health.chains import Chain, chain, link
 
+from ..conftest import free_port
+
 
 @pytest.fixture
 def tls(serve):
@@ -139,8 +141,7 @@ class Anything:
 
 def test_starttls_of_a_mail_server(check, tmp_path):
     shown = chain(tmp_path, leaf=12)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     controller = Controller(Anything(), hostname="127.0.0.1", port=port, tls_context=shown.context)
     controller.start()
     try:
