@@ -33,12 +33,6 @@ USER = getpass.getuser()
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl eva@laptop"
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def make_key(path, comment="test"):
     """A key pair; its public line."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)], check=True)
@@ -49,7 +43,12 @@ class Server:
     """One sshd that takes the keys of `authorized`; `stop` and `start` make the host away and back."""
 
     def __init__(self, folder):
-        self.folder, self.port = folder, free_port()
+        self.folder = folder
+        # Held for as long as the host is, without listening: nobody else is given the port while its server is away.
+        self.place = socket.socket()
+        self.place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.place.bind(("127.0.0.1", 0))
+        self.port = self.place.getsockname()[1]
         (folder / "ssh").mkdir(parents=True, mode=0o700)
         self.authorized = folder / "ssh" / "authorized_keys"
         self.public = make_key(folder / "host_key")
@@ -115,6 +114,7 @@ class Fleet:
     def stop(self):
         for server in self.servers.values():
             server.stop()
+            server.place.close()
 
     def mark(self, public=None):
         """The fingerprint of a public key, of the one at its place by default."""
