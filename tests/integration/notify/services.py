@@ -22,6 +22,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
+from integration.conftest import free_port
 from integration.health.chains import link
 
 NAMES = ("localhost", "127.0.0.1", "hooks.slack.com", "events.pagerduty.com", "events.eu.pagerduty.com")
@@ -233,9 +234,3 @@ def mail(certificates: Certificates, user: str, password: str, implicit: bool = 
 
 class _Implicit(SMTP):
     """The server behind an encrypted port, which need not ask for STARTTLS."""
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

@@ -14,6 +14,7 @@ import sqlite3
 import time
 
 import pytest
+from integration.conftest import free_port
 from integration.notify import services
 from integration.notify.office import CANARIES, PAGERDUTY, SLACK, incident, mail_url
 
@@ -152,7 +153,7 @@ def test_nobody_listens(office, web, monkeypatch):
     contacts = [
         {
             "name": "ops",
-            "urls": [f"jsons://127.0.0.1:{services.free_port()}/CANARYwebhook", mail_url(services.free_port())],
+            "urls": [f"jsons://127.0.0.1:{free_port()}/CANARYwebhook", mail_url(free_port())],
         }
     ]
     found = only(office.tell(contacts, incident(), attempts=1))
