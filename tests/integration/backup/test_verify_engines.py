@@ -24,7 +24,7 @@ from ansible_collections.sre.runbooks.plugins.module_utils._backup import _regis
 from ansible_collections.sre.runbooks.plugins.module_utils._core import lock
 from ansible_collections.sre.runbooks.plugins.modules import backup_verify
 
-from .conftest import ENVIRONMENT, copies, database
+from .conftest import ENVIRONMENT, copies, database, wait_for
 
 SCRATCH = r"SELECT count(*) FROM pg_database WHERE datname LIKE 'sre\_runbooks%'"
 
@@ -236,13 +236,23 @@ def test_killed_at_any_moment_no_copy_is_harmed_and_the_next_run_sweeps(
         left += len(list(store.glob("*/.*.partial"))) + int(postgresql_server.psql(SCRATCH))
     assert left, "some of them in the midst of a proof"
     # Programs of a killed run may take a moment to see the end of their pipes.
-    time.sleep(0.5)
+    wait_for(lambda: not programs(process.pid))
     result = verify(**options)
     assert result["status"] == "ok", result
     assert list(store.glob("*/.*.partial")) == []
     assert postgresql_server.psql(SCRATCH) == "0"
     assert {str(each): each.read_bytes() for each in store.glob("*/*.zst")} == data
     assert run(*sources, interval="1d")["changed"] is False
+
+
+def programs(session):
+    """The processes of this session."""
+    found = []
+    for each in os.listdir("/proc"):
+        with contextlib.suppress(ValueError, OSError):
+            if os.getsid(int(each)) == session:
+                found.append(each)
+    return found
 
 
 def _verify(options):
