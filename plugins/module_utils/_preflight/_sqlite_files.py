@@ -111,6 +111,13 @@ def _is_database(path: str, info: os.stat_result) -> bool:
         return False
 
 
+def _still_there(entries: t.Iterable[os.DirEntry[str]]) -> t.Iterator[tuple[os.DirEntry[str], os.stat_result]]:
+    """Entries with their own status; one that has gone meanwhile hides no other of its folder."""
+    for entry in entries:
+        with contextlib.suppress(FileNotFoundError):
+            yield entry, entry.stat(follow_symlinks=False)
+
+
 class Walk:
     """Goes through folders until a limit is reached; `complete` says whether none was, `denied` what may not be read."""
 
@@ -138,10 +145,9 @@ class Walk:
             self._folders += 1
             try:
                 with os.scandir(folder) as entries:
-                    for entry in entries:
+                    for entry, info in _still_there(entries):
                         if self._exhausted():
                             return
-                        info = entry.stat(follow_symlinks=False)
                         if stat.S_ISDIR(info.st_mode) and info.st_dev == device:
                             if (info.st_dev, info.st_ino) not in visited:
                                 visited.add((info.st_dev, info.st_ino))

@@ -185,6 +185,20 @@ def test_the_search_for_files_is_bounded_and_says_so(commands, tmp_path):
     assert "10 files" in next(each for each in found.unknown if each.subject == "sqlite:folders").text
 
 
+def test_a_file_that_goes_while_its_folder_is_looked_at_hides_no_other(tmp_path):
+    for number in range(5):
+        database(tmp_path / f"{number}.db")
+    with os.scandir(tmp_path) as entries:
+        paths = [entry.path for entry in entries]
+    walk = _sqlite_files.Walk(_sqlite_files.Limits(), time.monotonic() + 60)
+    seen = []
+    for path, _info in walk.entries([str(tmp_path)]):
+        if not seen:
+            os.unlink(paths[1])
+        seen.append(path)
+    assert seen == [paths[0], *paths[2:]]
+
+
 def test_other_file_systems_are_not_entered(tmp_path):
     """A folder on which another file system is mounted is passed by."""
     script = """
