@@ -165,10 +165,16 @@ def _read(path: str) -> dict[str, t.Any] | None:
 def _copy(name: str, entry: os.DirEntry[str], created: float) -> Copy | None:
     """A copy whose manifest cannot be read, or whose size is not the one on record, counts as failed."""
     path = entry.path + MANIFEST
-    info = entry.stat(follow_symlinks=False)
+    try:
+        info = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
     if not stat.S_ISREG(info.st_mode):
         return None
     document = _read(path)
+    if document is None and not os.path.lexists(path):
+        # A backup removes what is past its retention meanwhile: the manifest goes first.
+        return None
     if document is None:
         return Copy(name, "unknown", entry.path, path, created, info.st_size, None, True, "its manifest cannot be read")
     problem = _shape.problem(document, name, entry.name)

@@ -133,3 +133,19 @@ def test_manifests_are_json_with_a_private_mode(make, tmp_path):
     manifest = path.with_name(path.name + ".manifest.json")
     assert manifest.stat().st_mode & 0o777 == 0o600
     assert json.loads(manifest.read_text())["file"] == path.name
+
+
+@pytest.mark.parametrize("ends", [[".manifest.json"], [".manifest.json", ""]])
+def test_a_copy_that_is_removed_while_the_folder_is_read_is_none(make, tmp_path, monkeypatch, ends):
+    """H9: a check at the moment of a backup's clean-up would tell of a broken copy."""
+    kept, old = make(stamp="20261121T090000Z"), make()
+    real = _catalog._entries
+
+    def read(path):
+        entries = real(path)
+        for end in ends:
+            os.unlink(f"{old}{end}")
+        return entries
+
+    monkeypatch.setattr(_catalog, "_entries", read)
+    assert [copy.path for copy in _catalog.folder(str(tmp_path), "x").copies] == [str(kept)]
