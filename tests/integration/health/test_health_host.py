@@ -196,6 +196,10 @@ def test_processes_are_counted_and_measured(run_in_namespace, spawn):
         {"name": "count", **entry, "warning": "> 5", "critical": "< 3"},
     )
     metrics = plain["metrics"]
+    # It is measured over a tenth of a second, in which one of many busy processes may not have its turn.
+    deadline = time.monotonic() + 60
+    while metrics["cpu_percent"] <= 5 and time.monotonic() < deadline:
+        metrics = run_in_namespace(":", {"name": "plain", **entry})[0]["metrics"]
     assert metrics["processes"] == 2
     assert metrics["open_files"] >= 60
     assert metrics["cpu_percent"] > 5
