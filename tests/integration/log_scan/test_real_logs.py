@@ -22,17 +22,12 @@ from pathlib import Path
 
 import pytest
 
+from ..conftest import free_port
 from .conftest import reference, scan
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from reference_app.process import Process
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def program(name, package):

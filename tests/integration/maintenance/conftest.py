@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from reference_app.process import Process
 
 from ansible_collections.sre.runbooks.plugins.modules import maintenance
+
+from ..conftest import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -130,9 +131,7 @@ class Alertmanager:
     def __init__(self, folder):
         program = shutil.which("prometheus-alertmanager")
         assert program, "install the package prometheus-alertmanager"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         config = folder / "alertmanager.yml"
         config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
         self.argv = [

@@ -11,7 +11,6 @@ import datetime
 import importlib
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from ansible_collections.sre.runbooks.plugins.plugin_utils import run_metrics
 from ansible_collections.sre.runbooks.plugins.plugin_utils.incident_state import Incident
 from ansible_collections.sre.runbooks.plugins.plugin_utils.rollcall import HostAnswer, Run
 
+from ..conftest import free_port
 from .module_calls import calls, prepare
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -75,12 +75,6 @@ def test_ids_are_unique_and_whoever_looks_chooses_the_data_source():
         ]
         assert len(set(cells)) == len(cells), "two panels lie over each other"
         assert max(x for x, _y in cells) < 24
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager

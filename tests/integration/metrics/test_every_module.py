@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from reference_app.process import Process
 
+from ..conftest import free_port
 from .module_calls import calls, prepare
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -86,9 +86,7 @@ def test_r6_real_calls_of_all_modules_are_taken_by_promtool_and_node_exporter(tm
 
 def exported(textfile, folder):
     """What a node_exporter makes of the files: {metric: {labels: value}}."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     argv = ["prometheus-node-exporter", f"--web.listen-address={address}", "--collector.disable-defaults", "--collector.textfile",
             f"--collector.textfile.directory={textfile}"]  # fmt: skip
     with (folder / "exporter.log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as exporter:

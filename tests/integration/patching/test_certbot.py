@@ -21,6 +21,7 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.sre.runbooks.plugins.modules import security_audit
 
+from ..conftest import free_port
 from .conftest import by_subject
 
 NAME = "www.example.org"
@@ -42,11 +43,6 @@ print(server.getsockname()[1], flush=True)
 while True:
     threading.Thread(target=talk, args=(server.accept()[0],), daemon=True).start()
 """
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
