@@ -168,25 +168,35 @@ def expand(entries: t.Iterable[Entry], checks: t.Sequence[Entry]) -> list[dict[s
             continue
         for check in checks:
             if _chosen(check, use):
-                wanted = _worse(check) if use.get("at") == "warning" else dict(check)
+                wanted = _worse(check, use) if use.get("at") == "warning" else dict(check)
                 found.setdefault((check.get("type"), check.get("name")), wanted)
     return list(found.values())
 
 
 def _chosen(check: Entry, use: Entry) -> bool:
     judged = set(check.get("metrics") or ()) | set(check.get("values") or ())
-    return (
-        check.get("type") in (use.get("types") or ())
-        or any(fnmatchcase(str(check.get("name")), pattern) for pattern in use.get("names") or ())
-        or any(metric in judged for metric in use.get("metrics") or ())
+    return _meant(check, use) or any(metric in judged for metric in use.get("metrics") or ())
+
+
+def _meant(check: Entry, use: Entry) -> bool:
+    """Whether all of the check is meant, and not some of its metrics alone."""
+    return check.get("type") in (use.get("types") or ()) or any(
+        fnmatchcase(str(check.get("name")), pattern) for pattern in use.get("names") or ()
     )
 
 
-def _worse(check: Entry) -> dict[str, t.Any]:
-    """The check with each bound of a warning as a bound of what is critical."""
-    made = {**check, **_levels(check)}
+def _worse(check: Entry, use: Entry) -> dict[str, t.Any]:
+    """The check with each bound of a warning that is meant as a bound of what is critical.
+
+    Of a check that is there for its metrics no others are: a Redis that answers late does not run out of memory.
+    """
+    whole = _meant(check, use)
+    made = {**check, **(_levels(check) if whole else {})}
     if check.get("metrics"):
-        made["metrics"] = {metric: _levels(levels) for metric, levels in check["metrics"].items()}
+        made["metrics"] = {
+            metric: _levels(levels) if whole or metric in use["metrics"] else dict(levels)
+            for metric, levels in check["metrics"].items()
+        }
     return made
 
 

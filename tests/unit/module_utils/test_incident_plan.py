@@ -114,6 +114,16 @@ def test_a_warning_can_be_as_bad_as_what_is_critical():
     assert made["metrics"] == {"swap_percent": {"critical": ["> 50"]}}
 
 
+def test_of_a_check_that_was_chosen_by_its_metrics_no_other_warning_is_as_bad():
+    """A Redis that answers late is no reason to restart a service whose memory is well."""
+    full = {"memory_percent": {"warning": "> 80", "critical": "> 95"}, "hit_percent": {"warning": "< 30"}}
+    redis = {"name": "cache", "type": "redis", "warning": "> 0.1", "critical": "> 1", "metrics": full}
+    use = {"types": ["memory"], "metrics": ["memory_percent"], "at": "warning"}
+    (made,) = _plan.expand([{"use": use}], [redis])
+    assert (made["warning"], made["critical"]) == ("> 0.1", "> 1")
+    assert made["metrics"] == {**full, "memory_percent": {"critical": ["> 80", "> 95"]}}
+
+
 def test_what_the_host_has_no_remedy_for_is_left_out_and_told():
     flush = {"name": "flush", "action": "cache_flush", "with": "cache", "guard": {"always": "a test"}}
     made = plan(runbook(flush, RESTART))
