@@ -88,8 +88,20 @@ def _keep(state_dir: str, name: str, ready: int | None = None, is_unit: bool = F
             os.close(ready)
         failed = 0
         while not _over(state_dir, name, held, is_unit):
-            time.sleep(PAUSES[min(failed, len(PAUSES) - 1)])
-            failed += 1
+            renewed = _pause(state_dir, name, PAUSES[min(failed, len(PAUSES) - 1)])
+            failed = 0 if renewed else failed + 1
+
+
+def _pause(state_dir: str, name: str, seconds: float) -> bool:
+    """Wait before the next attempt; return at once when the lease is gone or was renewed, and whether it was: its end is another one."""
+    until = time.monotonic() + seconds
+    while (rest := until - time.monotonic()) > 0:
+        time.sleep(min(rest, LOOK_SECONDS))
+        with contextlib.suppress(RunbookError):
+            lease = _lease.load(state_dir, name)
+            if not lease or _lease.left(lease) > 0:
+                return bool(lease)
+    return False
 
 
 def _over(state_dir: str, name: str, held: contextlib.ExitStack, is_unit: bool) -> bool:

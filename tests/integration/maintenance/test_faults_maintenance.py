@@ -191,6 +191,25 @@ def test_the_application_is_down_at_the_end_of_the_lease(run, host, tmp_path):
     until(lambda: host.lease() is None)
 
 
+def test_a_lease_renewed_after_failed_attempts_ends_in_its_own_time(run, host, tmp_path):
+    """The pause before the next attempt has grown to 15 s by then; the new end is in the middle of it."""
+    lock, tries = tmp_path / "lock", tmp_path / "tries"
+    lock.touch()
+    script = f"echo >> {tries}; test ! -e {lock} && rm {host.flag}"
+    switch = {
+        "kind": "command", "on_argv": ["/usr/bin/touch", str(host.flag)], "off_argv": ["/bin/sh", "-c", script],
+        "look_argv": ["/usr/bin/test", "-e", str(host.flag)],
+    }  # fmt: skip
+    run("on", lease="1s", switch=switch)
+    until(lambda: tries.exists() and len(tries.read_text()) == 3, 30)
+    lock.unlink()
+    run("on", lease="3s", switch=switch)
+    ends = host.lease()["ends"]
+    until(lambda: host.lease() is None, 30)
+    assert not host.flag.exists()
+    assert time.time() - ends < 6
+
+
 def test_an_application_that_does_not_answer_is_not_taken_for_switched(run, host, tmp_path):
     with Process(tmp_path / "app") as process:
         switch = http(process, timeout="1s")
