@@ -171,15 +171,19 @@ def test_what_ends_the_lease_was_killed(run, host):
     assert run("off", name="third")["changed"]
 
 
+def ended_by(host, script):
+    """A switch whose way back is what a shell makes of `script`."""
+    return {
+        "kind": "command", "on_argv": ["/usr/bin/touch", str(host.flag)], "off_argv": ["/bin/sh", "-c", script],
+        "look_argv": ["/usr/bin/test", "-e", str(host.flag)],
+    }  # fmt: skip
+
+
 def test_the_application_is_down_at_the_end_of_the_lease(run, host, tmp_path):
     """In maintenance by a program's word, which cannot be taken back at first."""
     lock = tmp_path / "lock"
     lock.touch()
-    script = f"test ! -e {lock} && rm {host.flag}"
-    switch = {
-        "kind": "command", "on_argv": ["/usr/bin/touch", str(host.flag)], "off_argv": ["/bin/sh", "-c", script],
-        "look_argv": ["/usr/bin/test", "-e", str(host.flag)],
-    }  # fmt: skip
+    switch = ended_by(host, f"test ! -e {lock} && rm {host.flag}")
     run("on", lease="1s", switch=switch)
     until(lambda: (host.lease() or {}).get("problem"), 5)
     status = run("status")
@@ -195,11 +199,7 @@ def test_a_lease_renewed_after_failed_attempts_ends_in_its_own_time(run, host, t
     """The pause before the next attempt has grown to 15 s by then; the new end is in the middle of it."""
     lock, tries = tmp_path / "lock", tmp_path / "tries"
     lock.touch()
-    script = f"echo >> {tries}; test ! -e {lock} && rm {host.flag}"
-    switch = {
-        "kind": "command", "on_argv": ["/usr/bin/touch", str(host.flag)], "off_argv": ["/bin/sh", "-c", script],
-        "look_argv": ["/usr/bin/test", "-e", str(host.flag)],
-    }  # fmt: skip
+    switch = ended_by(host, f"echo >> {tries}; test ! -e {lock} && rm {host.flag}")
     run("on", lease="1s", switch=switch)
     until(lambda: tries.exists() and len(tries.read_text()) == 3, 30)
     lock.unlink()
